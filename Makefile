@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+# One Makefile for everything: the hypervisor, its guest images, the native tests. See README.md.
+#   make            umbra.elf, the guest images and a bootable ISO in build/
+#   make run        two stress guests on Bochs with four CPUs
+#   make check      all tests     (make check FILTER=word: those whose name contains it)
+#   make bench      the cost table
+#   make lint       the rules of the tree
+# CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory.
+
+BUILD ?= build
+CROSS_COMPILE ?=
+CC := $(CROSS_COMPILE)gcc
+LD := $(CROSS_COMPILE)ld
+NM := $(CROSS_COMPILE)nm
+OBJCOPY := $(CROSS_COMPILE)objcopy
+HOSTCC := gcc
+HOSTAR := gcc-ar
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+# Guest images: one name a line, built from guest/images/NAME.c.
+IMAGES :=
+IMAGES += touch
+IMAGES += ptstorm
+IMAGES += alias
+IMAGES += dirty
+IMAGES += tick
+IMAGES += bench
+IMAGES += hostile
+IMAGES := $(foreach i,$(IMAGES),$(if $(wildcard guest/images/$i.c),$i))
+
+# Rooms that also compile natively.
+PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/ranges.c hv/acpi.c hv/format.c hv/options.c)
+
+COMMON := -std=gnu11 -g -Wall -Wextra -Werror -I. -MMD -MP -fno-strict-aliasing
+METAL = $(COMMON) -O2 -m64 -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
+	-fno-pic -fno-pie -mcmodel=small -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
+	-fno-omit-frame-pointer -fno-optimize-sibling-calls -fcf-protection=none -fno-asynchronous-unwind-tables
+GUEST = $(METAL)
+LINK := -nostdlib --build-id=none -z max-page-size=4096 -z noexecstack --fatal-warnings
+
+UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
+UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
+IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
+
+.PHONY: all images run check iso lint bench clean deps tests
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BUILD)/umbra.elf $(BUILD)/umbra.iso images
+images: $(IMAGE_ELF)
+
+# Installs what is missing; does nothing and costs next to nothing when all is there.
+deps:
+	@tools/deps
+
+# ---- the hypervisor ----
+
+$(BUILD)/metal/%.c.o: %.c Makefile | deps
+	@mkdir -p $(@D)
+	$(CC) $(METAL) -c $< -o $@
+
+$(BUILD)/metal/%.S.o: %.S Makefile | deps
+	@mkdir -p $(@D)
+	$(CC) $(METAL) -Wa,-I$(BUILD) -c $< -o $@
+
+# The guests that run when no boot module names any.
+$(BUILD)/metal/hv/builtin.S.o: $(BUILD)/guest/ptstorm.elf $(BUILD)/guest/dirty.elf
+
+# Linked twice: the table of function names lies behind the code, so that adding it moves no function.
+$(BUILD)/umbra-nosyms.elf: $(UMBRA_OBJ) linker.ld
+	$(LD) $(LINK) -T linker.ld -o $@ $(UMBRA_OBJ)
+
+$(BUILD)/symbols.S: $(BUILD)/umbra-nosyms.elf tools/symbols
+	$(NM) -n $< | tools/symbols > $@
+
+$(BUILD)/symbols.o: $(BUILD)/symbols.S
+	$(CC) $(METAL) -c $< -o $@
+
+$(BUILD)/umbra.elf: $(BUILD)/symbols.o $(UMBRA_OBJ) linker.ld
+	$(LD) $(LINK) -T linker.ld -o $@ $(UMBRA_OBJ) $(BUILD)/symbols.o
+
+$(BUILD)/umbra.iso: $(BUILD)/umbra.elf tools/iso
+	tools/iso -o $@ $<
+
+iso: $(BUILD)/umbra.iso
+
+# ---- guest images: 64-bit code in a multiboot1 ELF32 ----
+
+$(BUILD)/guest/%.o: guest/images/%.c Makefile | deps
+	@mkdir -p $(@D)
+	$(CC) $(GUEST) -c $< -o $@
+
+$(BUILD)/guest/%.o: guest/images/%.S Makefile | deps
+	@mkdir -p $(@D)
+	$(CC) $(GUEST) -c $< -o $@
+
+$(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest/%.o guest/images/image.ld
+	$(LD) $(LINK) -T guest/images/image.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
+	$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
+
+# ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----
+
+HOST := $(COMMON) -pthread
+HOST_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
+HOST_plain := -O2
+HOST_LIB := $(PURE) $(wildcard tools/host/host*.c)
+
+TEST_BIN := $(patsubst tools/host/%.c,$(BUILD)/host/asan/%,$(wildcard tools/host/test_*.c tools/host/thread_*.c))
+TEST_BIN += $(patsubst tools/host/%.c,$(BUILD)/host/tsan/%,$(wildcard tools/host/thread_*.c))
+
+define host_rules
+$(BUILD)/host/$1/%.o: %.c Makefile | deps
+	@mkdir -p $$(@D)
+	$(HOSTCC) $(HOST) $(HOST_$1) -c $$< -o $$@
+
+$(BUILD)/host/$1/lib.a: $(HOST_LIB:%.c=$(BUILD)/host/$1/%.o)
+	@rm -f $$@
+	$(HOSTAR) rcs $$@ $$^
+
+$(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
+	$(HOSTCC) -pthread $(HOST_$1) $$^ -lcmocka -o $$@
+endef
+$(foreach s,asan tsan plain,$(eval $(call host_rules,$s)))
+
+tests: $(TEST_BIN)
+
+# ---- what one does with it ----
+
+run: all
+	tools/run '$(BUILD)/guest/ptstorm.elf name=a mem=64M log=wp' '$(BUILD)/guest/dirty.elf name=b mem=64M log=wp'
+
+check: all tests
+	tools/check --build $(BUILD) $(FILTER)
+
+bench: all
+	tools/bench --build $(BUILD)
+
+lint: | deps
+	tools/lint
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
