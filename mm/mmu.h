@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* The shadow MMU of one guest: what guest/ and hv/ call. */
+#ifndef MM_MMU_H
+#define MM_MMU_H
+
+#include "mm/lock.h"
+#include "mm/slot.h"
+
+#define MMU_MAX_VCPUS 8
+#define MMU_MAX_TABLES_DEFAULT 4096
+
+/* What to do after a path with several endings. */
+enum mmu_outcome {
+	MMU_RESUME,  /* repaired: run the instruction again */
+	MMU_INJECT,  /* the guest's own fault: inject #PF (or what fault->vector says) with fault->error and fault->gva */
+	MMU_EMULATE, /* a write that must be emulated (not produced yet) */
+	MMU_MMIO,    /* no RAM at fault->gpa */
+	MMU_RETRY,   /* waits for another flow: back to the run loop, then the instruction again */
+	MMU_END,     /* this guest cannot go on: fault->reason names why (a string constant) */
+};
+
+/* #PF error code bits (SDM vol. 3, 4.7). */
+#define PF_P (1u << 0)
+#define PF_W (1u << 1)
+#define PF_U (1u << 2)
+#define PF_RSVD (1u << 3)
+#define PF_I (1u << 4)
+
+/* Control-register and EFER bits the MMU looks at. */
+#define CR0_PE (1UL << 0)
+#define CR0_WP (1UL << 16)
+#define CR0_PG (1UL << 31)
+#define CR4_PSE (1UL << 4)
+#define CR4_PAE (1UL << 5)
+#define CR4_PGE (1UL << 7)
+#define EFER_LME (1UL << 8)
+#define EFER_LMA (1UL << 10)
+#define EFER_NXE (1UL << 11)
+
+/* The guest-visible paging registers. */
+struct mmu_paging { uint64_t cr0, cr3, cr4, efer; };
+
+struct mmu_fault {
+	gva_t gva;
+	gpa_t gpa;          /* MMU_MMIO */
+	uint32_t error;     /* MMU_INJECT: the error code the guest is to see */
+	const char *reason; /* MMU_END */
+};
+
+/* Counters; written by the guest's own CPUs under the lock or by count_add on one CPU, read by anyone. */
+struct mmu_stats {
+	atomic64 faults;      /* shadow page faults taken, all kinds */
+	atomic64 fixups;      /* repaired by the lock-free fix-up */
+	atomic64 installs;    /* sptes installed */
+	atomic64 injected;    /* guest's own page faults */
+	atomic64 spurious;    /* nothing to repair */
+	atomic64 unsyncs;     /* level-1 tables let go unsync */
+	atomic64 synced;      /* tables synced */
+	atomic64 zapped;      /* shadow pages demolished */
+	atomic64 flushes;     /* full flushes with acknowledgements */
+	atomic64 kicks;       /* kicks sent for them */
+	atomic64 rounds;      /* harvests */
+	atomic64 dirty;       /* pages harvested */
+	atomic64 protected;   /* sptes write-protected by harvests */
+	atomic64 restarts;    /* walker retries */
+	atomic64 gaveup;      /* walks given up */
+	atomic64 worst_fault; /* longest mmu_fault, TSC ticks */
+};
+
+struct shadow;
+struct mmu_vcpu;
+
+struct mmu {
+	const char *name;         /* the guest's, for messages */
+	struct lock lock;         /* everything below that is not atomic and not said to be otherwise */
+	struct slot slot[SLOT_MAX];
+	atomic32 slots;           /* published count; grows before the guest runs */
+
+	struct shadow **hash;     /* shadow pages by (gfn, role) */
+	uint64_t hash_mask, hash_seed;
+	struct shadow *unsync;    /* list of unsync shadow pages */
+	struct shadow *dying;     /* unhashed, to be freed after the flush */
+	struct shadow *all;       /* every shadow page, for the audit */
+	uint64_t used, budget;    /* shadow pages */
+
+	/* TLB protocol (tlb.c) */
+	atomic64 generation;      /* from 1; bumped by whoever invalidates */
+	atomic64 owed, flushed;   /* narrowings so far; narrowings covered by a full flush */
+	struct mmu_vcpu *vcpu[MMU_MAX_VCPUS];
+	unsigned vcpus;
+
+	/* dirty log (log.c) */
+	atomic32 logging;         /* users of the log: write protection is on while not 0 */
+	atomic32 harvesting;      /* a harvest's turn: 0 free, 1 taken */
+	bool view;                /* the test device's view is started; the turn's */
+	struct mmu_stats stats;
+};
+
+/* One vCPU's side of the MMU. Only its own CPU touches it, but for the atomics. */
+struct mmu_vcpu {
+	struct mmu *mmu;
+	struct mmu_paging paging;
+	atomic32 in_guest;        /* 1 from before the generation check until the first act after the exit */
+	atomic32 cpu;             /* where it runs, for kicks; valid while in_guest */
+	atomic64 seen;            /* generation its TLB on `cpu` is good for; 0 = flush before the next entry */
+	uint64_t want;            /* generation sampled by the entry that found itself behind */
+	struct shadow *root[4];   /* pinned: level-4 root in [0], or the four level-2 shadows of a 32-bit guest */
+	spte_t *pae_root;         /* page below 4 GiB: the four PDPTEs of a guest without long mode */
+	bool root_stale;          /* reload before the next entry */
+	struct chain_reserve rmap, parents;
+	struct table *tables[8];  /* reserve of shadow tables */
+	unsigned tables_n;
+};
+
+/* Once, after page_init: makes the caches of shadow tables and descriptors. */
+void mmu_global_init(void);
+
+/* Makes a guest's MMU with a budget of shadow pages. name is kept, not copied. False: out of memory. */
+bool mmu_init(struct mmu *m, const char *name, uint64_t budget);
+/* Gives it `bytes` (page multiple) of zeroed RAM laid out as GUEST-ABI says: 0-0x9ffff, 0x100000 up to 3 GiB, the rest
+ * from 4 GiB. False: not that much free; nothing stays allocated. */
+bool mmu_add_ram(struct mmu *m, uint64_t bytes);
+/* Gives everything back. No vCPU runs or will. Outside sections and locks. */
+void mmu_destroy(struct mmu *m);
+
+/* A vCPU, in the state after reset with paging off. False: out of memory or too many. */
+bool mmu_vcpu_init(struct mmu_vcpu *v, struct mmu *m);
+void mmu_vcpu_destroy(struct mmu_vcpu *v);
+
+/* After the guest wrote CR0, CR3, CR4 or EFER in a way that bears on paging (also: CR3 loaded with the same value): sync
+ * what went unsync, flush, choose the new root at the next entry. Values were validated by the caller (CR0/CR4/EFER
+ * policy). MMU_RESUME, MMU_RETRY (nothing was changed; call again) or MMU_END (a mode not supported, named). */
+enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, struct mmu_fault *f);
+
+/* A #PF exit at `a` with the hardware's error code. cpl: 0 … 3. Outside sections, locks; interrupts on. */
+enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f);
+
+/* INVLPG of a. True: flushing this one address on this CPU is enough (the caller does it); false: a whole flush was
+ * arranged for the next entry. */
+bool mmu_invlpg(struct mmu_vcpu *v, gva_t a);
+
+/* VM entry, interrupts off (SVM: GIF=0), and kept off until the entry. */
+enum mmu_entry {
+	MMU_ENTER,  /* IN_GUEST is 1: enter now with CR3 = mmu_root() */
+	MMU_FLUSH,  /* IN_GUEST is 0: flush this vCPU's whole VPID/ASID on this CPU, call mmu_flushed(), try again */
+	MMU_RELOAD, /* IN_GUEST is 0: interrupts on, call mmu_reload(), try again */
+};
+enum mmu_entry mmu_enter(struct mmu_vcpu *v);
+void mmu_flushed(struct mmu_vcpu *v);
+/* First act after an exit, and after a failed entry, before interrupts are opened. */
+void mmu_leave(struct mmu_vcpu *v);
+/* Makes the root current. MMU_RESUME, MMU_RETRY, or MMU_END. */
+enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f);
+/* The hardware's CR3 for this vCPU: valid between MMU_ENTER and the entry. For a guest without long mode it points at four
+ * PDPTEs below 4 GiB. */
+hpa_t mmu_root(const struct mmu_vcpu *v);
+
+/* The guest's own view of memory, for string I/O, gdb, descriptor-table reads. access: PF_W, PF_U, PF_I as in an error
+ * code. MMU_RESUME: *out is the gpa (RAM or not); MMU_INJECT: f->error, f->gva; MMU_RETRY. Sets A (and D with PF_W) bits as
+ * an access would. */
+enum mmu_outcome mmu_translate(struct mmu_vcpu *v, gva_t a, uint32_t access, gpa_t *out, struct mmu_fault *f);
+
+/* The only way the hypervisor touches guest RAM. bytes may cross pages. False: some byte is not RAM (what came before it was
+ * done). Stores mark pages dirty and drop shadows of page tables they hit. Outside sections and locks. */
+bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes);
+bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes);
+/* RAM pages of this guest in all. */
+uint64_t mmu_pages(const struct mmu *m);
+
+/* Demolish every shadow page, in steps; flushes. MMU_RESUME or MMU_RETRY. */
+enum mmu_outcome mmu_zap_all(struct mmu *m);
+
+/* Check every invariant of mm/README.md on this guest, in bounded steps; the number of violations, each logged by name. Not
+ * while another CPU runs this guest, but may be called from one of its vCPUs outside the guest. */
+uint64_t mmu_audit(struct mmu *m);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* A copy of a guest's RAM, kept up by harvests alone: the proof that the log loses nothing. */
+#ifndef MM_REPLICA_H
+#define MM_REPLICA_H
+
+#include "mm/log.h"
+
+struct replica {
+	struct mmu *mmu;
+	void *copy[SLOT_MAX];   /* per slot, host pages */
+	uint64_t copied;        /* pages copied so far */
+	uint64_t last[4];       /* pages copied in each of the last periods, newest first */
+};
+
+/* Allocates the copy (zeroed) and starts the log. False: out of memory. */
+bool replica_init(struct replica *r, struct mmu *m);
+/* One period: harvest, then copy exactly the pages harvested by anyone since the last call. */
+enum log_outcome replica_round(struct replica *r, struct log_round *round);
+/* After the guest stopped and the last replica_round: compares byte by byte; the number of pages that differ, the first of
+ * them in *first. */
+uint64_t replica_compare(const struct replica *r, gfn_t *first);
+void replica_destroy(struct replica *r);
+
+#endif

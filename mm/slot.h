@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* Slots: a guest's RAM, and what is kept for each of its pages. */
+#ifndef MM_SLOT_H
+#define MM_SLOT_H
+
+#include "mm/chain.h"
+
+struct mmu;
+
+#define SLOT_MAX 4
+#define SLOT_LEVELS 3 /* rmap heads for 4 KiB, 2 MiB and 1 GiB leaves */
+
+/* Bitmaps of a slot, one bit a page. Only DIRTY is touched without the harvest's turn. */
+enum slot_bitmap {
+	SLOT_DIRTY,  /* written since the last harvest took it; set by publishers, taken by harvests */
+	SLOT_TAKEN,  /* this harvest's */
+	SLOT_COPY,   /* harvested, not yet copied to the replica */
+	SLOT_SINCE,  /* harvested by anyone since the test device's last command 1 or 2 */
+	SLOT_VIEW,   /* the set of the test device's last command 2 */
+	SLOT_BITMAPS,
+};
+
+struct slot {
+	struct mmu *mmu;
+	gfn_t gfn;      /* first page */
+	hfn_t hfn;      /* backs gfn; the rest follows one to one while the slot lives */
+	uint64_t pages;
+	uint64_t words; /* of each bitmap */
+	atomic64 *bits[SLOT_BITMAPS];
+	struct chain *chain[SLOT_LEVELS]; /* [0]: one per page; [1], [2]: one per aligned 2 MiB, 1 GiB that it touches */
+	atomic32 *tables; /* per page: shadow pages (not direct) that shadow it as a page table */
+};
+
+/* The slot of this guest that holds f; 0 when none does. In an RCU section. */
+struct slot *slot_find(struct mmu *m, gfn_t f);
+/* The slot that owns a host frame, whatever guest it is of; 0 when it is not guest RAM. In an RCU section. */
+struct slot *slot_owner(hfn_t f);
+
+static inline hfn_t slot_hfn(const struct slot *s, gfn_t f) { return hfn(s->hfn.v + (f.v - s->gfn.v)); }
+static inline gfn_t slot_gfn(const struct slot *s, hfn_t f) { return gfn(s->gfn.v + (f.v - s->hfn.v)); }
+static inline uint64_t slot_index(const struct slot *s, gfn_t f) { return f.v - s->gfn.v; }
+/* The rmap head of the leaf of `level` (1 … 3) that covers f. */
+static inline struct chain *slot_chain(const struct slot *s, gfn_t f, unsigned level)
+{
+	unsigned shift = 9 * (level - 1);
+
+	return &s->chain[level - 1][(f.v >> shift) - (s->gfn.v >> shift)];
+}
+static inline atomic32 *slot_tables(const struct slot *s, gfn_t f) { return &s->tables[slot_index(s, f)]; }
+
+/* Sets the page's dirty bit: a locked RMW, so that every store before it is visible to whoever takes the bit. */
+static inline void slot_mark_dirty(struct slot *s, gfn_t f)
+{
+	uint64_t i = slot_index(s, f);
+
+	/* seq_cst RMW: partner is the acquiring xchg of the word in the harvest (log.c) */
+	fetch_or_seq(&s->bits[SLOT_DIRTY][i / 64], 1UL << (i % 64));
+}
+
+/* Makes a slot of `pages` pages at f, backed by the host frames from h on (not zeroed), all dirty; 0 when memory is out or
+ * there are SLOT_MAX. Before the guest runs. */
+struct slot *slot_add(struct mmu *m, gfn_t f, hfn_t h, uint64_t pages);
+/* Forgets the slot's metadata; its frames stay the caller's. No vCPU of the guest runs, no spte maps it. */
+void slot_drop(struct slot *s);
+
+#endif
