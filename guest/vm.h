@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* A virtual machine: its configuration, vCPUs, memory, devices, console and verdict. */
+#ifndef GUEST_VM_H
+#define GUEST_VM_H
+
+#include "guest/bus.h"
+#include "guest/cmos.h"
+#include "guest/config.h"
+#include "guest/fwcfg.h"
+#include "guest/pic.h"
+#include "guest/pit.h"
+#include "guest/testdev.h"
+#include "guest/uart.h"
+#include "guest/vcpu.h"
+#include "mm/replica.h"
+
+#define VM_LINE 240  /* longest console line kept together, bytes */
+#define VM_REASON 120
+
+enum vm_state {
+	VM_NEW,
+	VM_RUNNING,
+	VM_ENDING, /* a verdict is known; its vCPUs are to stop */
+	VM_ENDED,  /* verdict and replica line printed */
+};
+
+struct vm {
+	struct config config;
+	struct mmu mmu;
+	struct vcpu *vcpu[MMU_MAX_VCPUS];
+	unsigned vcpus;
+	atomic32 state;              /* enum vm_state */
+
+	/* devices: touched by the vCPUs' exits only (one vCPU for now) */
+	struct bus bus;
+	struct uart uart;
+	struct pic pic;
+	struct pit pit;
+	struct cmos cmos;
+	struct fwcfg fwcfg;
+	struct testdev testdev;
+
+	struct replica replica;
+	bool has_replica;
+
+	/* verdict */
+	bool pass;
+	uint32_t exit_value;         /* written to port 0xf4 */
+	char reason[VM_REASON];      /* of a FAIL: "crash: …", "refused: …", "limit", …; empty otherwise */
+
+	/* console */
+	char line[VM_LINE + 1];
+	unsigned line_n;
+	uint64_t started;            /* TSC at the first entry */
+};
+
+/* Connects the devices to the bus. The MMU and RAM exist already. */
+void vm_init_devices(struct vm *vm, uint64_t now);
+
+/* A byte of guest console output (UART or port 0xe9): lines go to the hypervisor's console as "name| text"; watches for
+ * until=. Control characters but tab are shown as '.'; an overlong line is broken. */
+void vm_console_byte(struct vm *vm, uint8_t byte);
+void vm_console_flush(struct vm *vm);
+
+/* The guest ends: the first verdict counts, later ones are ignored. */
+void vm_end_exit(struct vm *vm, uint32_t value);              /* wrote port 0xf4 */
+void vm_end_until(struct vm *vm);                             /* console printed until= */
+void vm_end_fail(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* crash: …, limit … */
+static inline bool vm_running(const struct vm *vm) { return load_acquire(&vm->state) == VM_RUNNING; }
+/* Prints `VERDICT name PASS value` / `VERDICT name FAIL …` as GUEST-ABI says. */
+void vm_print_verdict(const struct vm *vm, bool replica_equal);
+
+/* Interrupts: the vector that the PIC offers now, or -1; and its acknowledgement. now: TSC ticks. vm_tick updates the
+ * timers; returns the TSC at which a timer will next change an interrupt line (UINT64_MAX: never). */
+int vm_interrupt_pending(struct vm *vm);
+uint8_t vm_interrupt_acknowledge(struct vm *vm);
+uint64_t vm_tick(struct vm *vm, uint64_t now);
+
+#endif
