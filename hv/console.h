@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Where text leaves the machine: COM1 and the VGA text screen. */
+#ifndef HV_CONSOLE_H
+#define HV_CONSOLE_H
+
+#include <stdbool.h>
+
+/* Finds and sets up COM1 (115200 8N1). vga_text: the screen is in text mode. */
+void console_init(bool vga_text);
+/* Selects among what is there; both are on after console_init(). */
+void console_select(bool com1, bool vga);
+/* Writes one character; a newline becomes CR LF on COM1. Waits for the UART, bounded; a UART that stays busy is given
+ * up for good. Only the holder of the log's drain, or a panicking CPU, may call. */
+void console_putc(char c);
+/* Waits, bounded, until the last character has left the UART. */
+void console_finish(void);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* The log: lines from every CPU into one ring, moved to the console by whoever is idle. host_log() and host_print()
+ * end here. */
+#ifndef HV_LOG_H
+#define HV_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LOG_LINE_MAX 800
+
+/* Appends one complete line without its newline. Lines that are not `vital` are refused already when the ring is three
+ * quarters full. A refused line is counted. No lock, never waits: allowed anywhere, interrupt handlers included. */
+void log_append(const char *line, size_t bytes, bool vital);
+/* Lines refused so far. */
+uint64_t log_lost(void);
+
+/* Moves up to max_chars characters to the console; returns how many. 0: nothing there, or another CPU is at it. Call
+ * it with no lock held. */
+unsigned log_drain(unsigned max_chars);
+/* Waits, draining if nobody else does, until half of the ring is free: for callers without locks that can produce
+ * faster than the console takes. Bounded by one second. */
+void log_wait_room(void);
+/* Everything to the console. With `force` even if another CPU holds the drain (it is stopped: panic). */
+void log_flush(bool force);
+
+#endif
