@@ -6,6 +6,7 @@
 #include "mm/mmu.h"
 
 struct vm;
+struct cpuid_model;
 
 /* General registers, numbered as instructions encode them. */
 enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPRS };
@@ -32,13 +33,25 @@ struct event {
 
 enum vcpu_activity { VCPU_RUNNABLE, VCPU_HALTED, VCPU_STOPPED };
 
+/* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */
+#define VCPU_IP (1u << 0)       /* rip, rflags, RSP, interrupt_shadow: fetched at every exit */
+#define VCPU_CONTROL (1u << 1)  /* cr0, cr4, efer */
+#define VCPU_SEGMENTS (1u << 2) /* seg */
+#define VCPU_TABLES (1u << 3)   /* gdtr, idtr */
+#define VCPU_DEBUG (1u << 4)    /* dr, dr7 (dr6 is never in the hardware) */
+#define VCPU_MSRS (1u << 5)     /* star … tsc_aux, tsc_offset, xcr0 */
+#define VCPU_ALL 0x3fu
+
 struct vcpu {
 	struct vm *vm;
 	unsigned index;           /* 0 … vcpus-1 */
 	unsigned cpu;             /* physical CPU it runs on */
 	enum vcpu_activity activity;
 	struct mmu_vcpu mmu;
+	const struct cpuid_model *model; /* what its CPUID shows; before the first entry */
 
+	uint32_t stale;           /* VCPU_ parts to be fetched from the backend before they are read */
+	uint32_t changed;         /* VCPU_ parts to be written to the hardware at the next entry */
 	uint64_t gpr[GPRS];       /* RSP too */
 	uint64_t rip, rflags;
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer; /* as the guest sees them */
@@ -48,6 +61,7 @@ struct vcpu {
 	struct desc_table gdtr, idtr;
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable,
 		tsc_aux, apic_base, mtrr_def_type;
+	uint64_t tsc_offset;      /* the guest's TSC less the host's */
 
 	struct event event;       /* to be delivered at the next entry */
 	bool interrupt_shadow;    /* STI / MOV SS blocking */
@@ -56,20 +70,75 @@ struct vcpu {
 	/* progress check: the same fault again and again */
 	uint64_t last_rip, last_gva;
 	uint32_t last_error, repeats;
+	uint64_t repeat_since;    /* TSC at the first of them */
+	uint64_t retry_since, retry_exits; /* TSC and exits of the RETRYs in a row */
 
 	uint64_t exits;           /* VM exits so far */
+	uint64_t unknown_msrs;    /* accesses to MSRs that it does not have: #GP */
 	void *backend;            /* the backend's own (VMCS and so on) */
 	void *fpu;                /* 64-byte aligned XSAVE/FXSAVE area */
 };
 
+/* Exception vectors (SDM vol. 3, table 6-1). */
+enum { VECTOR_DE, VECTOR_DB, VECTOR_NMI, VECTOR_BP, VECTOR_OF, VECTOR_BR, VECTOR_UD, VECTOR_NM, VECTOR_DF, VECTOR_TS = 10,
+	VECTOR_NP, VECTOR_SS, VECTOR_GP, VECTOR_PF, VECTOR_MF = 16, VECTOR_AC, VECTOR_MC, VECTOR_XM, VECTOR_VE, VECTOR_CP };
+
+/* Segment attribute bits (struct segment). */
+#define SEG_TYPE 0xfu
+#define SEG_S (1u << 4)
+#define SEG_DPL_SHIFT 5
+#define SEG_P (1u << 7)
+#define SEG_L (1u << 13)
+#define SEG_DB (1u << 14)
+#define SEG_G (1u << 15)
+#define SEG_UNUSABLE (1u << 16)
+
+#define RFLAGS_FIXED (1UL << 1)
+#define RFLAGS_TF (1UL << 8)
+#define RFLAGS_IF (1UL << 9)
+#define RFLAGS_DF (1UL << 10)
+#define RFLAGS_RF (1UL << 16)
+#define RFLAGS_VM (1UL << 17)
+
+#define DR6_BS (1UL << 14)
+#define DR6_BD (1UL << 13)
+#define DR6_FIXED 0xffff0ff0UL
+#define DR7_FIXED 0x400UL
+#define DR7_GD (1UL << 13)
+#define DR7_ENABLES 0xffUL
+
 /* Puts it in the state of a multiboot 1 entry: 32-bit protected mode, flat segments, paging off, EAX = magic, EBX = info,
- * EIP = entry (Multiboot Specification 0.6.96, 3.2); all else as after reset. */
+ * EIP = entry (Multiboot Specification 0.6.96, 3.2); all else as after reset. The MMU's side is in that state already. */
 void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info);
-/* Current privilege level, 0 … 3. */
-static inline unsigned vcpu_cpl(const struct vcpu *v) { return (v->seg[SS].attr >> 5) & 3; }
+
+/* Current privilege level, 0 … 3. VCPU_SEGMENTS must not be stale here or in the next. */
+static inline unsigned vcpu_cpl(const struct vcpu *v)
+{
+	return v->seg[SS].attr >> SEG_DPL_SHIFT & 3;
+}
 static inline bool vcpu_long_mode(const struct vcpu *v) { return v->efer & EFER_LMA; }
+/* 64-bit mode, not compatibility mode. */
+static inline bool vcpu_64bit(const struct vcpu *v) { return vcpu_long_mode(v) && v->seg[CS].attr & SEG_L; }
+/* A linear address of 48 bits, sign-extended. */
+static inline bool vcpu_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
+
 /* Queue a fault for the next entry; a fault during the delivery of another becomes #DF or a triple fault as the
- * architecture says (SDM vol. 3 table 6-5). False: triple fault. */
+ * architecture says (SDM vol. 3 table 6-5). An interrupt in delivery is dropped for it, as hardware does. False: triple
+ * fault, nothing queued. */
 bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
+
+/* The instruction of `length` bytes was carried out: go past it. Ends STI/MOV SS blocking; with RFLAGS.TF a #DB follows. */
+void vcpu_skip(struct vcpu *v, unsigned length);
+
+/* May an external interrupt be delivered at the next entry? */
+static inline bool vcpu_interruptible(const struct vcpu *v)
+{
+	return v->rflags & RFLAGS_IF && !v->interrupt_shadow && v->event.type == EVENT_NONE;
+}
+
+/* Debug registers as MOV DR reads and writes them (SDM vol. 3, 17.2). n: 0 … 7. VECTOR_UD, VECTOR_GP or VECTOR_DB (general
+ * detect) when the access faults, -1 when it is done. VCPU_SEGMENTS must not be stale. */
+int vcpu_read_dr(struct vcpu *v, unsigned n, uint64_t *value);
+int vcpu_write_dr(struct vcpu *v, unsigned n, uint64_t value);
 
 #endif

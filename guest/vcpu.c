@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/vcpu.h"
+
+#define CR0_ET (1UL << 4)
+#define CR4_DE (1UL << 3)
+
+#define PAT_RESET 0x0007040600070406UL
+#define MISC_ENABLE_RESET 0x1801UL /* fast strings; no BTS, no PEBS */
+#define APIC_BASE_RESET 0xfee00100UL /* bootstrap processor, not enabled */
+
+static const struct segment flat_code = {.limit = 0xffffffff, .attr = 0xb | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 8};
+static const struct segment flat_data = {.limit = 0xffffffff, .attr = 0x3 | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 16};
+static const struct segment no_ldt = {.attr = SEG_UNUSABLE};
+static const struct segment reset_tss = {.limit = 0xffff, .attr = 0xb | SEG_P};
+
+void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info)
+{
+	for (unsigned i = 0; i < GPRS; i++)
+		v->gpr[i] = 0;
+	v->gpr[RAX] = magic;
+	v->gpr[RBX] = info;
+	v->rip = entry;
+	v->rflags = RFLAGS_FIXED;
+	v->cr0 = CR0_PE | CR0_ET;
+	v->cr2 = v->cr3 = v->cr4 = v->cr8 = v->efer = 0;
+	v->xcr0 = 1;
+	for (unsigned i = 0; i < 4; i++)
+		v->dr[i] = 0;
+	v->dr6 = DR6_FIXED;
+	v->dr7 = DR7_FIXED;
+	for (unsigned i = 0; i < LDTR; i++)
+		v->seg[i] = flat_data;
+	v->seg[CS] = flat_code;
+	v->seg[LDTR] = no_ldt;
+	v->seg[TR] = reset_tss;
+	v->gdtr = v->idtr = (struct desc_table){.limit = 0xffff};
+	v->star = v->lstar = v->cstar = v->sfmask = v->kernel_gs_base = 0;
+	v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = v->tsc_aux = 0;
+	v->pat = PAT_RESET;
+	v->misc_enable = MISC_ENABLE_RESET;
+	v->apic_base = APIC_BASE_RESET;
+	v->mtrr_def_type = 0;
+	v->tsc_offset = 0;
+	v->event.type = EVENT_NONE;
+	v->interrupt_shadow = v->nmi_blocked = false;
+	v->activity = VCPU_RUNNABLE;
+	v->stale = 0;
+	v->changed = VCPU_ALL;
+}
+
+/* Classes of SDM vol. 3 table 6-4. */
+enum fault_class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
+
+static enum fault_class fault_class(uint8_t vector)
+{
+	switch (vector) {
+	case VECTOR_DE:
+	case VECTOR_TS:
+	case VECTOR_NP:
+	case VECTOR_SS:
+	case VECTOR_GP:
+	case VECTOR_CP:
+		return CONTRIBUTORY;
+	case VECTOR_PF:
+	case VECTOR_VE:
+		return PAGE_FAULT;
+	case VECTOR_DF:
+		return DOUBLE_FAULT;
+	default:
+		return BENIGN;
+	}
+}
+
+bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
+{
+	enum fault_class first = v->event.type == EVENT_EXCEPTION ? fault_class(v->event.vector) : BENIGN;
+	enum fault_class second = fault_class(vector);
+
+	if (first == DOUBLE_FAULT && second != BENIGN) {
+		v->event.type = EVENT_NONE;
+		return false;
+	}
+	if ((first == CONTRIBUTORY && second == CONTRIBUTORY) ||
+		(first == PAGE_FAULT && (second == CONTRIBUTORY || second == PAGE_FAULT))) {
+		vector = VECTOR_DF;
+		has_error = true;
+		error = 0;
+	}
+	v->event = (struct event){.type = EVENT_EXCEPTION, .vector = vector, .has_error = has_error, .error = error};
+	return true;
+}
+
+void vcpu_skip(struct vcpu *v, unsigned length)
+{
+	v->rip += length;
+	if (!vcpu_long_mode(v))
+		v->rip &= 0xffffffff;
+	v->interrupt_shadow = false;
+	v->changed |= VCPU_IP;
+	if (v->rflags & (RFLAGS_TF | RFLAGS_RF)) {
+		v->rflags &= ~RFLAGS_RF;
+		if (v->rflags & RFLAGS_TF) {
+			v->dr6 |= DR6_BS;
+			vcpu_inject_exception(v, VECTOR_DB, false, 0);
+		}
+	}
+}
+
+/* The checks that MOV DR makes before it looks at the register: DR4 and DR5 are DR6 and DR7 unless CR4.DE. */
+static int dr_check(struct vcpu *v, unsigned *n)
+{
+	if (*n == 4 || *n == 5) {
+		if (v->cr4 & CR4_DE)
+			return VECTOR_UD;
+		*n += 2;
+	}
+	if (vcpu_cpl(v))
+		return VECTOR_GP;
+	if (v->dr7 & DR7_GD) {
+		v->dr6 |= DR6_BD;
+		v->dr7 &= ~DR7_GD;
+		v->changed |= VCPU_DEBUG;
+		return VECTOR_DB;
+	}
+	return -1;
+}
+
+int vcpu_read_dr(struct vcpu *v, unsigned n, uint64_t *value)
+{
+	int fault = dr_check(v, &n);
+
+	if (fault < 0)
+		*value = n < 4 ? v->dr[n] : n == 6 ? v->dr6 : v->dr7;
+	return fault;
+}
+
+int vcpu_write_dr(struct vcpu *v, unsigned n, uint64_t value)
+{
+	int fault = dr_check(v, &n);
+
+	if (fault >= 0)
+		return fault;
+	if (n >= 6 && value >> 32)
+		return VECTOR_GP;
+	if (n < 4)
+		v->dr[n] = value;
+	else if (n == 6)
+		v->dr6 = (value & 0xe00f) | DR6_FIXED;
+	else
+		v->dr7 = (value & 0xffff2bff) | DR7_FIXED;
+	v->changed |= VCPU_DEBUG;
+	return -1;
+}
