@@ -7,6 +7,7 @@
 #include "guest/cmos.h"
 #include "guest/config.h"
 #include "guest/fwcfg.h"
+#include "guest/match.h"
 #include "guest/pic.h"
 #include "guest/pit.h"
 #include "guest/testdev.h"
@@ -43,7 +44,8 @@ struct vm {
 	struct replica replica;
 	bool has_replica;
 
-	/* verdict */
+	/* verdict: written by the one who claimed it, read by anyone once state is past VM_RUNNING */
+	atomic32 claimed;
 	bool pass;
 	uint32_t exit_value;         /* written to port 0xf4 */
 	char reason[VM_REASON];      /* of a FAIL: "crash: …", "refused: …", "limit", …; empty otherwise */
@@ -51,6 +53,7 @@ struct vm {
 	/* console */
 	char line[VM_LINE + 1];
 	unsigned line_n;
+	struct match until;
 	uint64_t started;            /* TSC at the first entry */
 };
 

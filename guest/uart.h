@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* A 16550A UART (National Semiconductor PC16550D data sheet): the guest's console. What it sends leaves at once; what it
+ * receives comes from uart_receive, or from itself in loopback mode. As on a PC its interrupt passes only with OUT2 set. */
+#ifndef GUEST_UART_H
+#define GUEST_UART_H
+
+#include "guest/pic.h"
+
+#define UART_PORT 0x3f8
+#define UART_IRQ 4
+#define UART_FIFO 16 /* bytes */
+
+struct uart {
+	struct pic *pic;
+	void (*send)(void *receiver, uint8_t byte); /* takes what the guest sends */
+	void *receiver;
+
+	uint8_t ier, lcr, mcr, msr, scratch;
+	uint8_t errors;           /* line status bits 4:1 until read */
+	uint8_t divisor_low, divisor_high;
+	bool fifo;                /* FIFO mode */
+	uint8_t trigger;          /* received bytes that make an interrupt, FIFO mode */
+	bool sent;                /* the transmitter became empty: an interrupt until IIR is read or a byte written */
+	uint8_t rx[UART_FIFO];
+	unsigned rx_first, rx_n;
+};
+
+void uart_init(struct uart *u, struct pic *pic, void (*send)(void *receiver, uint8_t byte), void *receiver);
+void uart_attach(struct uart *u, struct bus *b);
+/* A byte arrives from outside. False: it was lost, the guest has not taken the earlier ones (an overrun is shown). */
+bool uart_receive(struct uart *u, uint8_t byte);
+/* A port access of one byte, as bus_handler. */
+enum bus_outcome uart_io(void *uart, uint16_t port, unsigned size, bool write, uint32_t *value);
+
+#endif
