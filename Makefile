@@ -5,7 +5,7 @@
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
 #   make bench      the cost table
 #   make lint       the rules of the tree
-# CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory.
+# CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
 
 BUILD ?= build
 CROSS_COMPILE ?=
@@ -15,6 +15,8 @@ NM := $(CROSS_COMPILE)nm
 OBJCOPY := $(CROSS_COMPILE)objcopy
 HOSTCC := gcc
 HOSTAR := gcc-ar
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $1	$@')
 
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
@@ -32,7 +34,7 @@ IMAGES += hostile
 IMAGES := $(foreach i,$(IMAGES),$(if $(wildcard guest/images/$i.c),$i))
 
 # Rooms that also compile natively.
-PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/ranges.c hv/acpi.c hv/format.c hv/options.c)
+PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/format.c hv/options.c)
 
 COMMON := -std=gnu11 -g -Wall -Wextra -Werror -I. -MMD -MP -fno-strict-aliasing
 METAL = $(COMMON) -O2 -m64 -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
@@ -60,27 +62,33 @@ deps:
 
 $(BUILD)/metal/%.c.o: %.c Makefile | deps
 	@mkdir -p $(@D)
-	$(CC) $(METAL) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(METAL) -c $< -o $@
 
 $(BUILD)/metal/%.S.o: %.S Makefile | deps
 	@mkdir -p $(@D)
-	$(CC) $(METAL) -Wa,-I$(BUILD) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(METAL) -Wa,-I$(BUILD) -c $< -o $@
 
 # The guests that run when no boot module names any.
 $(BUILD)/metal/hv/builtin.S.o: $(BUILD)/guest/ptstorm.elf $(BUILD)/guest/dirty.elf
 
 # Linked twice: the table of function names lies behind the code, so that adding it moves no function.
 $(BUILD)/umbra-nosyms.elf: $(UMBRA_OBJ) linker.ld
-	$(LD) $(LINK) -T linker.ld -o $@ $(UMBRA_OBJ)
+	$(call say,LD)
+	$(Q)$(LD) $(LINK) -T linker.ld -o $@ $(UMBRA_OBJ)
 
 $(BUILD)/symbols.S: $(BUILD)/umbra-nosyms.elf tools/symbols
-	$(NM) -n $< | tools/symbols > $@
+	$(call say,NM)
+	$(Q)$(NM) -n $< | tools/symbols > $@
 
 $(BUILD)/symbols.o: $(BUILD)/symbols.S
-	$(CC) $(METAL) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(METAL) -c $< -o $@
 
 $(BUILD)/umbra.elf: $(BUILD)/symbols.o $(UMBRA_OBJ) linker.ld
-	$(LD) $(LINK) -T linker.ld -o $@ $(UMBRA_OBJ) $(BUILD)/symbols.o
+	$(call say,LD)
+	$(Q)$(LD) $(LINK) -T linker.ld -o $@ $(UMBRA_OBJ) $(BUILD)/symbols.o
 
 $(BUILD)/umbra.iso: $(BUILD)/umbra.elf tools/iso
 	tools/iso -o $@ $<
@@ -91,15 +99,18 @@ iso: $(BUILD)/umbra.iso
 
 $(BUILD)/guest/%.o: guest/images/%.c Makefile | deps
 	@mkdir -p $(@D)
-	$(CC) $(GUEST) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(GUEST) -c $< -o $@
 
 $(BUILD)/guest/%.o: guest/images/%.S Makefile | deps
 	@mkdir -p $(@D)
-	$(CC) $(GUEST) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(GUEST) -c $< -o $@
 
 $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest/%.o guest/images/image.ld
-	$(LD) $(LINK) -T guest/images/image.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
-	$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
+	$(call say,LD)
+	$(Q)$(LD) $(LINK) -T guest/images/image.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
+	$(Q)$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
 
 # ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----
 
@@ -115,14 +126,17 @@ TEST_BIN += $(patsubst tools/host/%.c,$(BUILD)/host/tsan/%,$(wildcard tools/host
 define host_rules
 $(BUILD)/host/$1/%.o: %.c Makefile | deps
 	@mkdir -p $$(@D)
-	$(HOSTCC) $(HOST) $(HOST_$1) -c $$< -o $$@
+	$$(call say,CC)
+	$$(Q)$(HOSTCC) $(HOST) $(HOST_$1) -c $$< -o $$@
 
 $(BUILD)/host/$1/lib.a: $(HOST_LIB:%.c=$(BUILD)/host/$1/%.o)
 	@rm -f $$@
-	$(HOSTAR) rcs $$@ $$^
+	$$(call say,AR)
+	$$(Q)$(HOSTAR) rcs $$@ $$^
 
 $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
-	$(HOSTCC) -pthread $(HOST_$1) $$^ -lcmocka -o $$@
+	$$(call say,CC)
+	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$^ -lcmocka -o $$@
 endef
 $(foreach s,asan tsan plain,$(eval $(call host_rules,$s)))
 

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "boot/boot.h"
+#include "hv/apic.h"
+#include "hv/cpu.h"
+#include "hv/log.h"
+#include "hv/trap.h"
+#include "hv/x86.h"
+
+#define GDT_CODE32 0x00cf9b000000ffffull
+#define GDT_CODE64 0x00af9b000000ffffull
+#define GDT_DATA 0x00cf93000000ffffull
+#define GDT_TSS_AVAILABLE 0x0000890000000000ull
+
+extern void trap_load_segments(void);
+
+static struct cpu *cpus[HOST_MAX_CPUS];
+static unsigned cpus_online;
+
+struct cpu *cpu_get(unsigned index)
+{
+	CHECK(index < cpus_online);
+	return cpus[index];
+}
+
+unsigned cpu_count(void)
+{
+	return cpus_online;
+}
+
+void cpu_add(struct cpu *c)
+{
+	CHECK(cpus_online < HOST_MAX_CPUS && c->index == cpus_online);
+	cpus[cpus_online++] = c;
+}
+
+static void gdt_init(struct cpu *c)
+{
+	uint64_t base = (uint64_t)&c->tss, limit = sizeof(c->tss) - 1;
+	c->gdt[SELECTOR_CODE32 / 8] = GDT_CODE32;
+	c->gdt[SELECTOR_CODE / 8] = GDT_CODE64;
+	c->gdt[SELECTOR_DATA / 8] = GDT_DATA;
+	c->gdt[SELECTOR_TSS / 8] = GDT_TSS_AVAILABLE | limit | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
+	c->gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
+
+	c->tss.io_map_base = sizeof(c->tss);
+	for (unsigned i = 0; i < IST_COUNT; i++)
+		c->tss.ist[i] = (uint64_t)c->ist_stack[i] + CPU_IST_BYTES;
+
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) pointer = {sizeof(c->gdt) - 1, (uint64_t)c->gdt};
+	asm volatile("lgdt %0" : : "m"(pointer));
+	trap_load_segments();
+	asm volatile("ltr %w0" : : "r"(SELECTOR_TSS));
+}
+
+void cpu_init(struct cpu *c, unsigned index)
+{
+	c->self = c;
+	c->index = index;
+	gdt_init(c);
+	wrmsr(MSR_FS_BASE, 0);
+	wrmsr(MSR_GS_BASE, (uint64_t)c);
+	trap_load_idt();
+	uint64_t cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
+		cr4 |= CR4_OSXSAVE;
+	write_cr4(cr4);
+}
+
+bool cpu_start_work(unsigned index, void (*work)(void *), void *argument)
+{
+	struct cpu *c = cpu_get(index);
+	CHECK(c != this_cpu());
+	if (!cpu_is_idle(index))
+		return false;
+	c->work_argument = argument;
+	/* Publishes the argument; partner: the load in cpu_idle_loop(). */
+	store_release(&c->work, (uint64_t)work);
+	host_kick(index);
+	return true;
+}
+
+bool cpu_is_idle(unsigned index)
+{
+	return !load_acquire(&cpu_get(index)->work);
+}
+
+_Noreturn void cpu_idle_loop(void)
+{
+	struct cpu *c = this_cpu();
+	for (;;) {
+		irq_disable();
+		void (*work)(void *) = (void (*)(void *))load_acquire(&c->work);
+		if (!work) {
+			irq_wait();
+			continue;
+		}
+		irq_enable();
+		work(c->work_argument);
+		store_release(&c->work, 0);
+	}
+}

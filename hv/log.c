@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* The log ring: many producers, one consumer at a time, no lock.
+ *
+ * The ring is an array of slots, each with a sequence number. Position p uses slot p % SLOTS. A slot is free for
+ * position p while its number is p, holds p's text when it is p+1, and becomes free for p+SLOTS when the consumer has
+ * read it. A producer claims as many positions as its line needs by one cmpxchg of `head`; since slots are freed in
+ * order, all are free if the last one is. It fills them and publishes each by a store-release of its number, whose
+ * partner is the consumer's load-acquire. A producer that is interrupted in between holds up the consumer at its slot
+ * and nobody else. The consumer's side is entered by one CPU at a time (`draining`).
+ *
+ * A debugger finds the text in log_ring.slot[].text, slot log_ring.tail % SLOTS being the oldest not yet printed;
+ * older text stays until it is overwritten.
+ */
+#include "hv/console.h"
+#include "hv/cpu.h"
+#include "hv/log.h"
+#include "hv/x86.h"
+#include "mm/atomic.h"
+
+#define LOG_SLOTS 8192u
+#define LOG_SLOT_TEXT 116u
+#define LOG_COMMON_LIMIT (LOG_SLOTS / 4 * 3)
+#define LOG_DRAIN_STEP 64
+
+struct log_slot {
+	atomic64 sequence;		/* minus the slot's index, so that a zeroed ring is an empty one */
+	uint16_t bytes;
+	bool ends_line;
+	char text[LOG_SLOT_TEXT];
+};
+
+_Static_assert(sizeof(struct log_slot) == 128, "slots are two cache lines");
+
+struct log_ring {
+	atomic64 head;			/* positions claimed */
+	atomic64 tail;			/* positions printed; written by the holder of draining */
+	atomic64 lost;
+	atomic32 draining;
+	unsigned at;			/* characters of slot tail already printed; the holder's */
+	struct log_slot slot[LOG_SLOTS];
+};
+
+struct log_ring log_ring;
+
+static struct log_slot *slot_of(uint64_t position)
+{
+	return &log_ring.slot[position % LOG_SLOTS];
+}
+
+static uint64_t sequence_get(struct log_slot *s)
+{
+	return load_acquire(&s->sequence) + (uint64_t)(s - log_ring.slot);
+}
+
+static void sequence_set(struct log_slot *s, uint64_t v)
+{
+	store_release(&s->sequence, v - (uint64_t)(s - log_ring.slot));
+}
+
+/* Claims `count` positions; false when the ring is full. */
+static bool log_claim(unsigned count, bool vital, uint64_t *first)
+{
+	uint64_t head = load_acquire(&log_ring.head);
+	do {
+		uint64_t last = head + count - 1;
+		if ((int64_t)(sequence_get(slot_of(last)) - last) < 0)
+			return false;
+		if (!vital && last - load_relaxed(&log_ring.tail) >= LOG_COMMON_LIMIT)
+			return false;
+	} while (!cmpxchg_seq(&log_ring.head, &head, head + count));
+	*first = head;
+	return true;
+}
+
+void log_append(const char *line, size_t bytes, bool vital)
+{
+	uint64_t position;
+	if (bytes > LOG_LINE_MAX)
+		bytes = LOG_LINE_MAX;
+	unsigned count = bytes ? (bytes + LOG_SLOT_TEXT - 1) / LOG_SLOT_TEXT : 1;
+	if (!log_claim(count, vital, &position)) {
+		fetch_add_seq(&log_ring.lost, 1);
+		return;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct log_slot *s = slot_of(position + i);
+		s->bytes = bytes < LOG_SLOT_TEXT ? bytes : LOG_SLOT_TEXT;
+		s->ends_line = i + 1 == count;
+		for (unsigned k = 0; k < s->bytes; k++)
+			s->text[k] = *line++;
+		bytes -= s->bytes;
+		sequence_set(s, position + i + 1);
+	}
+}
+
+uint64_t log_lost(void)
+{
+	return load_relaxed(&log_ring.lost);
+}
+
+static unsigned log_drain_held(unsigned max_chars)
+{
+	unsigned done = 0;
+	while (done < max_chars) {
+		uint64_t tail = load_relaxed(&log_ring.tail);
+		struct log_slot *s = slot_of(tail);
+		if (sequence_get(s) != tail + 1)
+			break;
+		if (log_ring.at < s->bytes) {
+			console_putc(s->text[log_ring.at++]);
+			done++;
+			continue;
+		}
+		if (s->ends_line) {
+			console_putc('\n');
+			done++;
+		}
+		log_ring.at = 0;
+		sequence_set(s, tail + LOG_SLOTS);
+		store_release(&log_ring.tail, tail + 1);
+	}
+	return done;
+}
+
+unsigned log_drain(unsigned max_chars)
+{
+	/* Acquire and release hand the consumer's side over from CPU to CPU. */
+	if (atomic_exchange_explicit(&log_ring.draining.v, 1, memory_order_acquire))
+		return 0;
+	unsigned done = log_drain_held(max_chars);
+	store_release(&log_ring.draining, 0);
+	return done;
+}
+
+void log_wait_room(void)
+{
+	uint64_t end = host_clock() + host_clock_hz();
+	while (load_relaxed(&log_ring.head) - load_relaxed(&log_ring.tail) > LOG_SLOTS / 2 && host_clock() < end)
+		if (!log_drain(LOG_DRAIN_STEP))
+			cpu_relax();
+}
+
+void log_flush(bool force)
+{
+	uint64_t end = load_acquire(&log_ring.head);
+	if (force)
+		store_release(&log_ring.draining, 0);
+	uint64_t deadline = host_clock() + 10 * host_clock_hz();
+	while (load_relaxed(&log_ring.tail) < end && (force || host_clock() < deadline)) {
+		if (log_drain(LOG_DRAIN_STEP))
+			continue;
+		if (force) {
+			/* Its producer is stopped and will never publish it. */
+			uint64_t tail = load_relaxed(&log_ring.tail);
+			sequence_set(slot_of(tail), tail + LOG_SLOTS);
+			log_ring.at = 0;
+			store_release(&log_ring.tail, tail + 1);
+		}
+		cpu_relax();
+	}
+}

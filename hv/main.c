@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* From the boot loader to the guests. */
+#include "boot/boot.h"
+#include "hv/acpi.h"
+#include "hv/apic.h"
+#include "hv/console.h"
+#include "hv/cpu.h"
+#include "hv/log.h"
+#include "hv/memory.h"
+#include "hv/options.h"
+#include "hv/paging.h"
+#include "hv/platform.h"
+#include "hv/preflight.h"
+#include "hv/run.h"
+#include "hv/smp.h"
+#include "hv/trap.h"
+#include "hv/x86.h"
+
+#define EXIT_FAIL 1
+#define EXIT_UNSUPPORTED 3
+#define ERROR_TEXT 700
+
+static struct cpu boot_cpu;
+static struct bootinfo bootinfo;
+static struct acpi acpi;
+
+/* The identity map's first 4 GiB. */
+static struct window low_memory(void)
+{
+	return (struct window){(const uint8_t *)host_direct_base, 0, 1ull << 32};
+}
+
+/* Input from outside that cannot be worked with: not a bug, so no panic. */
+static _Noreturn void refuse(const char *what, const char *why)
+{
+	host_log(HOST_ERROR, "%s%s", what, why);
+	platform_finish("FAIL", EXIT_FAIL);
+}
+
+static _Noreturn void unsupported(const char *reason)
+{
+	host_print("UMBRA UNSUPPORTED %s", reason);
+	platform_finish("FAIL", EXIT_UNSUPPORTED);
+}
+
+static void read_bootinfo(uint32_t loader_magic, uint64_t address)
+{
+	const char *error = loader_magic == MULTIBOOT2_LOADER_MAGIC
+		? bootinfo_multiboot2(&bootinfo, low_memory(), address)
+		: bootinfo_pvh(&bootinfo, low_memory(), address);
+	console_init(bootinfo.vga_text);
+	if (error)
+		refuse("boot information: ", error);
+	host_log(HOST_INFO, "loaded by %s, %u modules, command line '%s'", bootinfo.loader, bootinfo.modules,
+		bootinfo.cmdline);
+}
+
+static void read_options(void)
+{
+	static char error[ERROR_TEXT];
+	bool good = options_parse(&options, bootinfo.cmdline, error, sizeof(error));
+	console_select(options.console_com1, options.console_vga);
+	platform_set_end(options.end);
+	if (!good)
+		refuse("", error);
+}
+
+static void read_acpi(void)
+{
+	const char *error = acpi_parse(&acpi, low_memory(), &bootinfo);
+	if (error)
+		host_log(HOST_WARN, "%s: only this processor is used", error);
+}
+
+static void start_clock(void)
+{
+	if (!apic_init())
+		unsupported("no local APIC");
+	boot_cpu.apic_id = apic_id();
+	if (!apic_calibrate())
+		unsupported("the 8254 timer does not count, so the TSC cannot be measured");
+}
+
+static void check_processor(void)
+{
+	const char *reason = preflight();
+	if (reason)
+		unsupported(reason);
+}
+
+static void map_memory(void)
+{
+	const char *error = paging_init(&bootinfo);
+	if (error)
+		refuse("memory: ", error);
+}
+
+_Noreturn void main(uint32_t loader_magic, uint64_t info_address)
+{
+	trap_init();			/* so that a bug in what follows shows itself */
+	cpu_init(&boot_cpu, 0);		/* GS first: every log line and trap asks which CPU this is */
+	cpu_add(&boot_cpu);
+	read_bootinfo(loader_magic, info_address);	/* copied: the loader's memory is free after this */
+	read_options();			/* they choose the console */
+	memory_init(&bootinfo);		/* saves the modules before anything else is written */
+	read_acpi();			/* reads page 0, so before paging */
+	map_memory();			/* page 0 away, text read-only, RAM above 4 GiB */
+	start_clock();			/* starting processors needs delays */
+	check_processor();		/* before the others: without VMX they are not needed */
+	smp_start(&acpi, options.cpus, memory_low_page(&bootinfo));
+	irq_enable();
+	if (options.test_panic)
+		host_panic("test=panic was asked for");
+	run_guests(&bootinfo);
+}

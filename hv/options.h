@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The hypervisor's own command line. Pure. */
+#ifndef HV_OPTIONS_H
+#define HV_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "hv/platform.h"
+#include "mm/host.h"
+
+enum option_audit { OPTION_AUDIT_OFF, OPTION_AUDIT_END, OPTION_AUDIT_CONTINUOUS };
+enum option_slab { OPTION_SLAB_NORMAL, OPTION_SLAB_LIFO, OPTION_SLAB_POISON };
+
+struct options {
+	enum option_audit audit;	/* audit=off|end|continuous */
+	bool state_audit;		/* state-audit=on|off: VMCS checked before each entry */
+	enum option_slab slab;		/* slab=normal|lifo|poison */
+	uint32_t walker_stop;		/* walker-stop=N: the walker pauses N guest milliseconds after taking the bits, once */
+	uint32_t walker_skip;		/* walker-skip=N: the walker forgets one page in N; 0: none. A test of the tests */
+	uint32_t cpus;			/* cpus=N: use at most so many; 0: all */
+	bool console_com1, console_vga;	/* console=com1,vga */
+	enum platform_end end;		/* end=auto|halt|reboot|poweroff */
+	enum host_level level;		/* quiet: warnings and errors only */
+	bool test_panic;		/* test=panic: panic when everything is up */
+};
+
+extern struct options options;
+
+/* Sets *o to the defaults, then to what the words of cmdline say. False with a sentence in error (of room bytes) that
+ * names the word and what is accepted. */
+bool options_parse(struct options *o, const char *cmdline, char *error, size_t room);
+
+#endif
