@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/cr.h"
+#include "guest/cpuid.h"
+
+/* CR0 bits that exist; others below bit 32 are ignored, above they fault. */
+#define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_PAGING (CR0_PG | CR0_WP | CR0_PE)
+#define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE)
+
+/* Hands the new values to the MMU, then makes them the vCPU's. */
+static enum cr_outcome set_paging(struct vcpu *v, struct mmu_paging p, const char **reason)
+{
+	struct mmu_fault f;
+
+	switch (mmu_set_paging(&v->mmu, &p, &f)) {
+	case MMU_RESUME:
+		v->cr0 = p.cr0;
+		v->cr3 = p.cr3;
+		v->cr4 = p.cr4;
+		v->efer = p.efer;
+		v->changed |= VCPU_CONTROL;
+		return CR_DONE;
+	case MMU_RETRY:
+		return CR_RETRY;
+	default:
+		*reason = f.reason;
+		return CR_END;
+	}
+}
+
+static struct mmu_paging paging_now(const struct vcpu *v)
+{
+	return (struct mmu_paging){.cr0 = v->cr0, .cr3 = v->cr3, .cr4 = v->cr4, .efer = v->efer};
+}
+
+/* Switching paging on or off: the long-mode transitions. */
+static bool toggle_pg(const struct vcpu *v, struct mmu_paging *p)
+{
+	if (p->cr0 & CR0_PG) {
+		if (!(v->efer & EFER_LME))
+			return true;
+		if (!(v->cr4 & CR4_PAE) || v->seg[CS].attr & SEG_L || (v->seg[TR].attr & SEG_TYPE) < 9)
+			return false;
+		p->efer |= EFER_LMA;
+		return true;
+	}
+	if (vcpu_64bit(v))
+		return false;
+	p->efer &= ~EFER_LMA;
+	return true;
+}
+
+enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason)
+{
+	struct mmu_paging p = paging_now(v);
+
+	if (value >> 32)
+		return CR_FAULT;
+	p.cr0 = (value & CR0_DEFINED) | CR0_ET;
+	if ((p.cr0 & CR0_PG && !(p.cr0 & CR0_PE)) || (p.cr0 & CR0_NW && !(p.cr0 & CR0_CD)))
+		return CR_FAULT;
+	if ((p.cr0 ^ v->cr0) & CR0_PG && !toggle_pg(v, &p))
+		return CR_FAULT;
+	if (!(p.cr0 & CR0_PE)) {
+		*reason = "real mode (CR0.PE=0) is not supported yet";
+		return CR_END;
+	}
+	if ((p.cr0 ^ v->cr0) & CR0_PAGING)
+		return set_paging(v, p, reason);
+	v->cr0 = p.cr0;
+	v->changed |= VCPU_CONTROL;
+	return CR_DONE;
+}
+
+enum cr_outcome cr_write_cr3(struct vcpu *v, uint64_t value, const char **reason)
+{
+	struct mmu_paging p = paging_now(v);
+
+	if (vcpu_long_mode(v) && value >> v->model->phys_bits)
+		return CR_FAULT;
+	p.cr3 = value;
+	return set_paging(v, p, reason);
+}
+
+enum cr_outcome cr_write_cr4(struct vcpu *v, uint64_t value, const char **reason)
+{
+	struct mmu_paging p = paging_now(v);
+
+	if (value & ~v->model->cr4 || (vcpu_long_mode(v) && !(value & CR4_PAE)))
+		return CR_FAULT;
+	p.cr4 = value;
+	if ((p.cr4 ^ v->cr4) & CR4_PAGING)
+		return set_paging(v, p, reason);
+	v->cr4 = value;
+	v->changed |= VCPU_CONTROL;
+	return CR_DONE;
+}
+
+enum cr_outcome cr_write_cr8(struct vcpu *v, uint64_t value)
+{
+	if (value > 15)
+		return CR_FAULT;
+	v->cr8 = value;
+	return CR_DONE;
+}
+
+enum cr_outcome cr_write_efer(struct vcpu *v, uint64_t value, const char **reason)
+{
+	struct mmu_paging p = paging_now(v);
+
+	/* LMA is the processor's: what is written there is ignored. */
+	value &= ~EFER_LMA;
+	if (value & ~v->model->efer)
+		return CR_FAULT;
+	if ((value ^ v->efer) & EFER_LME && v->cr0 & CR0_PG)
+		return CR_FAULT;
+	p.efer = value | (v->efer & EFER_LMA);
+	if ((p.efer ^ v->efer) & EFER_NXE)
+		return set_paging(v, p, reason);
+	v->efer = p.efer;
+	v->changed |= VCPU_CONTROL;
+	return CR_DONE;
+}
+
+enum cr_outcome cr_write_xcr(struct vcpu *v, uint32_t index, uint64_t value)
+{
+	if (index || !cpuid_xcr0_valid(v->model, value))
+		return CR_FAULT;
+	v->xcr0 = value;
+	v->changed |= VCPU_MSRS;
+	return CR_DONE;
+}
