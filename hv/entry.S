@@ -13,7 +13,8 @@ trap_entries:
 	vector = 0
 	.rept 256
 	.balign ENTRY_BYTES
-	.if vector >= 32 || !((ERROR_CODE_VECTORS >> vector) & 1)
+	.if vector < 32 && (ERROR_CODE_VECTORS >> (vector & 31)) & 1
+	.else
 	push $0
 	.endif
 	push $vector
