@@ -3,6 +3,7 @@
 #ifndef GUEST_IMAGES_CPU_H
 #define GUEST_IMAGES_CPU_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CR0_WP (1UL << 16)
@@ -100,6 +101,15 @@ static inline void cr4_write(uint64_t value)
 static inline void invlpg(uint64_t va)
 {
 	__asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
+}
+
+/* EFLAGS.AC by STAC and CLAC: only where CPUID has SMAP. */
+static inline void flags_set_ac(bool ac)
+{
+	if (ac)
+		__asm__ volatile("stac" : : : "memory");
+	else
+		__asm__ volatile("clac" : : : "memory");
 }
 
 static inline void irq_on(void)
