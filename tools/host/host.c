@@ -5,6 +5,7 @@
 #include "tools/host/native.h"
 #include "mm/page.h"
 #include "mm/park.h"
+#include "mm/slab.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -227,6 +228,8 @@ void host_native_init(unsigned cpus)
 	native_log.lines = 0;
 	memset(native_log.line, 0, sizeof native_log.line);
 	page_init(native_ranges, sizeof native_ranges / sizeof *native_ranges);
+	slab_set_mode(SLAB_NORMAL);
+	slab_set_cap(SLAB_CAP);
 }
 
 unsigned host_log_count(enum host_level level)

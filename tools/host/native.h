@@ -10,8 +10,8 @@
 #define NATIVE_HIGH_START (4UL << 30)
 #define NATIVE_HIGH_BYTES (64UL << 20)
 
-/* (Re)starts the machine with so many CPUs: page_init over all ranges, the calling thread is CPU 0, all hooks off, log
- * forgotten. Caches made before must have been destroyed. */
+/* (Re)starts the machine with so many CPUs: page_init over all ranges, slab mode NORMAL, the calling thread is CPU 0,
+ * all hooks off, log forgotten. Whatever was allocated and every slab cache are forgotten; no CPU may be in a section. */
 void host_native_init(unsigned cpus);
 
 /* The calling thread is this CPU from now on. */

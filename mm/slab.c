@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/* Slabs: caches, magazines, allocation and freeing, reaping. The states are drawn in slab_block.h. */
+#include "mm/slab_block.h"
+#include "mm/rcu.h"
+
+#define SLAB_RIPEN 8 /* POISON: objects taken from the delayed list in one allocation */
+#define SLAB_ALL ~0u
+
+enum slab_mode slab_mode;
+static uint64_t slab_cap = SLAB_CAP;
+static atomic64 slab_waiting_bytes;
+static struct {
+	struct lock lock;
+	struct slab_cache *first;
+} slab_registry;
+
+void slab_set_mode(enum slab_mode mode)
+{
+	slab_mode = mode;
+	slab_registry.first = 0;
+	store_relaxed(&slab_waiting_bytes, 0); /* one CPU as yet */
+}
+
+void slab_set_cap(uint64_t bytes)
+{
+	slab_cap = bytes;
+}
+
+uint64_t slab_waiting(void)
+{
+	return load_relaxed(&slab_waiting_bytes); /* a figure: orders nothing */
+}
+
+void slab_waiting_add(int64_t bytes)
+{
+	/* a figure: orders nothing */
+	fetch_add_relaxed(&slab_waiting_bytes, (uint64_t)bytes);
+}
+
+/* Makes this CPU's part; 0 when memory is out. */
+static struct slab_cpu *slab_cpu_make(struct slab_cache *c)
+{
+	struct slab_cpu *s = page_alloc_array(sizeof *s);
+
+	if (!s)
+		return 0;
+	/* release: the zeroed part before its address; partner: slab_cpu_of on other CPUs */
+	store_release(&c->cpu[host_cpu()], (uint64_t)s);
+	return s;
+}
+
+/* Fills the empty magazine of s by half from home's blocks; false when they have nothing. */
+static bool slab_fill(struct slab_cache *c, struct slab_cpu *s, struct slab_cpu *home)
+{
+	lock_take(&home->lock);
+	while (s->count < c->magazine / 2) {
+		void *object = slab_block_take(c, home);
+
+		if (!object)
+			break;
+		s->magazine[s->count++] = object;
+	}
+	lock_drop(&home->lock);
+	return s->count;
+}
+
+/* Puts the n oldest objects of the magazine back into their blocks. */
+static void slab_flush(struct slab_cache *c, struct slab_cpu *s, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		slab_block_put(c, s->magazine[i]);
+	s->count -= n;
+	for (unsigned i = 0; i < s->count; i++)
+		s->magazine[i] = s->magazine[i + n];
+}
+
+static unsigned slab_reap_one(struct slab_cache *c, unsigned max)
+{
+	struct slab_block *b;
+	unsigned n = 0;
+
+	slab_poison_ripen(c, max);
+	while (n < max && (b = slab_block_waiting(c, true))) {
+		CHECK(b->free == c->objects);
+		page_free(hpa_hfn(host_phys(b)), c->order);
+		fetch_add_relaxed(&c->blocks, -1UL);
+		n++;
+	}
+	return n;
+}
+
+unsigned slab_reap(struct slab_cache *c, unsigned max)
+{
+	unsigned n = 0;
+
+	if (c)
+		return slab_reap_one(c, max);
+	lock_take(&slab_registry.lock);
+	for (c = slab_registry.first; c; c = c->next)
+		n += slab_reap_one(c, max);
+	lock_drop(&slab_registry.lock);
+	return n;
+}
+
+/* Memory is out: gives back what no cache needs. */
+static void slab_squeeze(void)
+{
+	lock_take(&slab_registry.lock);
+	for (struct slab_cache *c = slab_registry.first; c; c = c->next) {
+		struct slab_cpu *s = slab_cpu_of(c, host_cpu());
+
+		if (s)
+			slab_flush(c, s, s->count);
+		slab_block_shed(c);
+	}
+	lock_drop(&slab_registry.lock);
+	rcu_wait(RCU_MASK_ALL);
+	slab_reap(0, SLAB_ALL);
+}
+
+/* Gets at least one object into the empty magazine of s; false when memory is out. */
+static bool slab_refill(struct slab_cache *c, struct slab_cpu *s)
+{
+	struct slab_block *b;
+
+	if (slab_fill(c, s, s))
+		return true;
+	b = slab_block_waiting(c, false);
+	if (b) {
+		slab_block_adopt(s, b);
+		return slab_fill(c, s, s);
+	}
+	if (slab_waiting() > slab_cap) {
+		/* Every CPU leaves the sections it is in now; what was retired before this line is free after it. */
+		rcu_wait(RCU_MASK_ALL);
+		slab_reap(0, SLAB_ALL);
+	}
+	if (slab_block_grow(c, s))
+		return slab_fill(c, s, s);
+	for (unsigned cpu = 0; cpu < host_cpus(); cpu++) {
+		struct slab_cpu *other = slab_cpu_of(c, cpu);
+
+		if (other && slab_fill(c, s, other))
+			return true;
+	}
+	slab_squeeze();
+	return slab_fill(c, s, s) || (slab_block_grow(c, s) && slab_fill(c, s, s));
+}
+
+void *slab_alloc(struct slab_cache *c)
+{
+	struct slab_cpu *s = slab_cpu_of(c, host_cpu());
+	void *object = 0;
+	uint16_t *link;
+
+	CHECK(!rcu_in_section());
+	if (!s && !(s = slab_cpu_make(c)))
+		return 0;
+	if (slab_mode == SLAB_POISON)
+		slab_poison_ripen(c, SLAB_RIPEN);
+	if (slab_mode == SLAB_LIFO)
+		/* acquire and release: the object's last user before its next; partner: the exchange in slab_free */
+		object = (void *)xchg_seq(&c->last, 0);
+	if (!object) {
+		if (!s->count && !slab_refill(c, s))
+			return 0;
+		object = s->magazine[--s->count];
+	}
+	link = &slab_block(c, object)->link[slab_index(c, object)];
+	CHECK(*link == SLAB_CACHED || *link == SLAB_FRESH);
+	if (*link == SLAB_CACHED) {
+		count_add(&s->reused, 1);
+		if (slab_mode == SLAB_POISON)
+			slab_poison_restore(c, object);
+	}
+	*link = SLAB_TAKEN;
+	count_add(&s->allocs, 1);
+	return object;
+}
+
+void slab_free(struct slab_cache *c, void *object)
+{
+	struct slab_cpu *s = slab_cpu_of(c, host_cpu());
+	struct slab_block *b = slab_block(c, object);
+	unsigned index = slab_index(c, object);
+
+	CHECK(b->cache == c && index < c->objects && object == slab_object(c, b, index));
+	CHECK(b->link[index] == SLAB_TAKEN);
+	b->link[index] = SLAB_CACHED;
+	if (s)
+		count_add(&s->frees, 1);
+	else
+		fetch_add_relaxed(&c->frees, 1); /* a figure */
+	if (slab_mode == SLAB_POISON) {
+		slab_poison_delay(c, object);
+		return;
+	}
+	if (slab_mode == SLAB_LIFO) {
+		/* partner: the exchange in slab_alloc */
+		object = (void *)xchg_seq(&c->last, (uint64_t)object);
+		if (!object)
+			return;
+	}
+	if (!s) {
+		slab_block_put(c, object);
+		return;
+	}
+	if (s->count == c->magazine)
+		slab_flush(c, s, c->magazine / 2);
+	s->magazine[s->count++] = object;
+}
+
+/* Lays a block out: as many objects as fit behind what is kept about them. */
+static void slab_layout(struct slab_cache *c)
+{
+	uint64_t bytes = slab_block_bytes(c), head;
+	uint32_t n, extra = slab_mode == SLAB_POISON ? slab_poison_bytes() : 0;
+
+	for (n = (uint32_t)(bytes / c->object_bytes); n > 0; n--) {
+		head = (sizeof(struct slab_block) + n * sizeof(uint16_t) + 15) & ~15UL;
+		if (head + n * ((uint64_t)extra + c->side_bytes + c->object_bytes) <= bytes)
+			break;
+	}
+	CHECK(n > 0 && n < SLAB_FRESH);
+	c->objects = n;
+	c->delay = (uint32_t)head;
+	c->side = (uint32_t)head + n * extra;
+	c->first = (uint32_t)(bytes - (uint64_t)n * c->object_bytes);
+	c->magazine = n / 2 > SLAB_MAGAZINE_MAX ? SLAB_MAGAZINE_MAX : n / 2;
+	if (c->magazine < SLAB_MAGAZINE_MIN)
+		c->magazine = SLAB_MAGAZINE_MIN;
+}
+
+void slab_init(struct slab_cache *c, const char *name, unsigned order, uint32_t object_bytes, uint32_t side_bytes,
+	enum page_where where, void (*construct)(void *object))
+{
+	CHECK(object_bytes && !(object_bytes & (object_bytes - 1)) && !(side_bytes & 7));
+	__builtin_memset(c, 0, sizeof *c);
+	c->name = name;
+	c->order = order;
+	c->object_bytes = object_bytes;
+	c->shift = (unsigned)__builtin_ctz(object_bytes);
+	c->side_bytes = side_bytes;
+	c->where = where;
+	c->construct = construct;
+	slab_layout(c);
+	if (slab_mode == SLAB_POISON) {
+		c->pattern = page_alloc_array(object_bytes);
+		if (!c->pattern)
+			host_panic("cache %s: no memory", name);
+		if (construct)
+			construct(c->pattern);
+	}
+	lock_take(&slab_registry.lock);
+	c->next = slab_registry.first;
+	slab_registry.first = c;
+	lock_drop(&slab_registry.lock);
+}
+
+static void slab_unregister(struct slab_cache *c)
+{
+	struct slab_cache **at = &slab_registry.first;
+
+	lock_take(&slab_registry.lock);
+	while (*at && *at != c)
+		at = &(*at)->next;
+	CHECK(*at == c);
+	*at = c->next;
+	lock_drop(&slab_registry.lock);
+}
+
+void slab_destroy(struct slab_cache *c)
+{
+	void *last = (void *)xchg_seq(&c->last, 0);
+
+	slab_unregister(c);
+	if (last)
+		slab_block_put(c, last);
+	rcu_wait(RCU_MASK_ALL);
+	slab_poison_ripen(c, SLAB_ALL);
+	for (unsigned cpu = 0; cpu < host_cpus(); cpu++) {
+		struct slab_cpu *s = slab_cpu_of(c, cpu);
+
+		if (s)
+			slab_flush(c, s, s->count);
+	}
+	slab_block_shed(c);
+	rcu_wait(RCU_MASK_ALL);
+	slab_reap_one(c, SLAB_ALL);
+	if (load_relaxed(&c->blocks))
+		host_panic("cache %s: destroyed with objects in use", c->name);
+	for (unsigned cpu = 0; cpu < HOST_MAX_CPUS; cpu++)
+		if (slab_cpu_of(c, cpu))
+			page_free_array(slab_cpu_of(c, cpu), sizeof(struct slab_cpu));
+	if (c->pattern)
+		page_free_array(c->pattern, c->object_bytes);
+}
+
+struct slab_stats slab_stats(const struct slab_cache *c)
+{
+	uint64_t allocs = 0, reused = 0, frees = load_relaxed(&c->frees); /* figures, all of them */
+	struct slab_stats stats;
+
+	for (unsigned cpu = 0; cpu < HOST_MAX_CPUS; cpu++) {
+		const struct slab_cpu *s = slab_cpu_of(c, cpu);
+
+		if (s) {
+			allocs += load_relaxed(&s->allocs);
+			frees += load_relaxed(&s->frees);
+			reused += load_relaxed(&s->reused);
+		}
+	}
+	stats.blocks = load_relaxed(&c->blocks);
+	stats.waiting_blocks = load_relaxed(&c->waiting_blocks);
+	stats.objects = stats.blocks * c->objects;
+	stats.free_objects = stats.objects - (allocs - frees);
+	stats.reused = reused;
+	return stats;
+}
