@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+/* guest/pit.c: the 8254 under a clock that the test turns. The native TSC runs at 1 GHz. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "guest/pit.h"
+#include "tools/host/native.h"
+
+#define ORIGIN 123456789UL
+#define HZ 1000000000UL
+#define MODE(channel, mode) ((channel) << 6 | 0x30 | (mode) << 1)
+#define BCD 1
+
+struct machine {
+	struct pic pic;
+	struct pit pit;
+};
+
+/* The first nanosecond of a PIT tick. */
+static uint64_t at(uint64_t tick)
+{
+	return ORIGIN + (tick * HZ + PIT_HZ - 1) / PIT_HZ;
+}
+
+static void out(struct machine *m, uint16_t port, uint8_t value, uint64_t tick)
+{
+	pit_write(&m->pit, port, value, at(tick));
+}
+
+static uint8_t in(struct machine *m, uint16_t port, uint64_t tick)
+{
+	return pit_read(&m->pit, port, at(tick));
+}
+
+static void set_count(struct machine *m, unsigned channel, unsigned count, uint64_t tick)
+{
+	out(m, (uint16_t)(PIT_PORT + channel), (uint8_t)count, tick);
+	out(m, (uint16_t)(PIT_PORT + channel), (uint8_t)(count >> 8), tick);
+}
+
+static unsigned get_count(struct machine *m, unsigned channel, uint64_t tick)
+{
+	unsigned low;
+
+	out(m, PIT_PORT + 3, (uint8_t)(channel << 6), tick);
+	low = in(m, (uint16_t)(PIT_PORT + channel), tick);
+	return low | (unsigned)in(m, (uint16_t)(PIT_PORT + channel), tick) << 8;
+}
+
+static bool speaker_out(struct machine *m, uint64_t tick)
+{
+	return in(m, PIT_SPEAKER_PORT, tick) & 0x20;
+}
+
+/* Line 0 unmasked, automatic EOI. */
+static void set_up(struct machine *m)
+{
+	static const uint8_t words[][2] = {{0, 0x11}, {1, 0x20}, {1, 4}, {1, 3}, {1, 0xfe}};
+
+	*m = (struct machine){0};
+	pic_init(&m->pic);
+	for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
+		uint32_t value = words[i][1];
+
+		pic_io(&m->pic, PIC_FIRST + words[i][0], 1, true, &value);
+	}
+	pit_init(&m->pit, &m->pic, ORIGIN);
+}
+
+/* True when a timer interrupt was pending; it is acknowledged. */
+static bool ticked(struct machine *m)
+{
+	if (pic_offered(&m->pic) != 0x20)
+		return false;
+	pic_acknowledge(&m->pic);
+	return true;
+}
+
+/* A machine whose channel 0 was just put into a mode with a count at tick 10, requests so far forgotten. */
+static void start(struct machine *m, unsigned mode, unsigned count)
+{
+	set_up(m);
+	out(m, PIT_PORT + 3, (uint8_t)MODE(0, mode), 10);
+	set_count(m, 0, count, 10);
+	ticked(m);
+	m->pit.edges = m->pit.coalesced = 0;
+}
+
+static void firmware_leaves_channel_0_running(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	ticked(&m);
+	assert_int_equal(get_count(&m, 0, 100), 65536 - 200);
+	assert_int_equal(pit_tick(&m.pit, at(100)), at(65536));
+	assert_false(ticked(&m));
+	pit_tick(&m.pit, at(65536));
+	assert_true(ticked(&m));
+}
+
+static void mode_0_interrupts_once(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 0, 100);
+	assert_int_equal(pit_tick(&m.pit, at(20)), at(111));
+	pit_tick(&m.pit, at(111) - 1);
+	assert_false(ticked(&m));
+	assert_int_equal(pit_tick(&m.pit, at(111)), UINT64_MAX);
+	assert_true(ticked(&m));
+	pit_tick(&m.pit, at(200000));
+	assert_false(ticked(&m));
+	assert_int_equal(m.pit.edges, 1);
+}
+
+static void mode_0_starts_again_with_a_new_count(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 0, 100);
+	out(&m, PIT_PORT, 150, 60);
+	assert_int_equal(pit_tick(&m.pit, at(60)), UINT64_MAX);
+	out(&m, PIT_PORT, 0, 70);
+	assert_int_equal(pit_tick(&m.pit, at(70)), at(221));
+}
+
+static void mode_2_is_periodic(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 2, 1000);
+	for (uint64_t i = 1; i < 50; i++) {
+		assert_int_equal(pit_tick(&m.pit, at(11 + i * 1000 - 1)), at(11 + i * 1000 - 1) + 50000);
+		assert_false(ticked(&m));
+		assert_int_equal(pit_tick(&m.pit, at(11 + i * 1000)), at(11 + (i + 1) * 1000));
+		assert_true(ticked(&m));
+	}
+	assert_int_equal(m.pit.edges, 49);
+	assert_int_equal(m.pit.coalesced, 0);
+}
+
+static void mode_2_counts_down_to_1(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 2, 1000);
+	assert_int_equal(get_count(&m, 0, 11), 1000);
+	assert_int_equal(get_count(&m, 0, 12), 999);
+	assert_int_equal(get_count(&m, 0, 1010), 1);
+	assert_int_equal(get_count(&m, 0, 1011), 1000);
+}
+
+static void mode_3_is_a_square_wave(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_SPEAKER_PORT, 1, 5);
+	out(&m, PIT_PORT + 3, MODE(2, 3), 10);
+	set_count(&m, 2, 7, 10);
+	for (uint64_t i = 0; i < 70; i++)
+		assert_int_equal(speaker_out(&m, 11 + i), i % 7 < 4);
+	set_count(&m, 2, 1000, 80);
+	assert_int_equal(get_count(&m, 2, 81 + 101), 1000 - 2 * 101);
+}
+
+/* The product of the time, not the sum of rounded steps: no drift in a million irregular steps. */
+static void no_tick_is_lost_in_the_long_run(void **state)
+{
+	struct machine m;
+	uint64_t now = at(11), seed = 3, end;
+
+	(void)state;
+	start(&m, 2, 11932);
+	for (unsigned i = 0; i < 1000000; i++) {
+		now += host_random(&seed) % 7919;
+		pit_tick(&m.pit, now);
+	}
+	end = ((now - ORIGIN) * PIT_HZ / HZ - 11) / 11932;
+	assert_true(end > 300);
+	assert_int_equal(m.pit.edges, end);
+}
+
+static void a_late_call_leaves_one_interrupt(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 2, 1000);
+	pit_tick(&m.pit, at(11 + 7500));
+	assert_true(ticked(&m));
+	assert_false(ticked(&m));
+	assert_int_equal(m.pit.edges, 7);
+	assert_int_equal(m.pit.coalesced, 6);
+}
+
+static void a_fast_timer_cannot_ask_for_a_storm(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	for (unsigned count = 1; count < 4; count++) {
+		start(&m, 2, count);
+		assert_int_equal(pit_tick(&m.pit, at(5000)), at(5000) + 50000);
+	}
+}
+
+static void a_new_count_takes_over_at_the_end_of_the_period(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 2, 1000);
+	set_count(&m, 0, 300, 500);
+	assert_int_equal(get_count(&m, 0, 600), 1000 - 589);
+	pit_tick(&m.pit, at(1011));
+	assert_true(ticked(&m));
+	assert_int_equal(get_count(&m, 0, 1012), 299);
+	assert_int_equal(pit_tick(&m.pit, at(1100)), at(1311));
+	/* The same, and nobody looked in between: one old edge, three new ones. */
+	start(&m, 2, 1000);
+	set_count(&m, 0, 300, 500);
+	pit_tick(&m.pit, at(1011 + 1000));
+	assert_int_equal(m.pit.edges, 4);
+}
+
+static void mode_4_strobes_once(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 4, 100);
+	assert_int_equal(pit_tick(&m.pit, at(20)), at(112));
+	pit_tick(&m.pit, at(111));
+	assert_false(ticked(&m));
+	pit_tick(&m.pit, at(112));
+	assert_true(ticked(&m));
+	assert_int_equal(pit_tick(&m.pit, at(200000)), UINT64_MAX);
+	assert_int_equal(m.pit.edges, 1);
+}
+
+static void modes_1_and_5_wait_for_the_gate(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	for (unsigned mode = 1; mode <= 5; mode += 4) {
+		set_up(&m);
+		out(&m, PIT_PORT + 3, (uint8_t)MODE(2, mode), 10);
+		set_count(&m, 2, 50, 10);
+		assert_true(speaker_out(&m, 500));
+		out(&m, PIT_SPEAKER_PORT, 1, 1000);
+		assert_true(speaker_out(&m, 1000));
+		assert_int_equal(speaker_out(&m, 1001), mode == 5);
+		assert_int_equal(speaker_out(&m, 1050), mode == 5);
+		assert_int_equal(speaker_out(&m, 1051), mode == 1);
+		assert_true(speaker_out(&m, 1052));
+		/* The gate's fall changes nothing; its next rise starts again, with a new count if there is one. */
+		set_count(&m, 2, 20, 1060);
+		out(&m, PIT_SPEAKER_PORT, 0, 1070);
+		out(&m, PIT_SPEAKER_PORT, 1, 2000);
+		assert_int_equal(speaker_out(&m, 2021), mode == 1);
+		assert_true(speaker_out(&m, 2022));
+	}
+	/* Channel 0's gate never rises. */
+	start(&m, 1, 100);
+	assert_int_equal(pit_tick(&m.pit, at(50)), UINT64_MAX);
+}
+
+static void the_gate_stops_mode_0(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_PORT + 3, MODE(2, 0), 10);
+	set_count(&m, 2, 100, 10);
+	assert_false(speaker_out(&m, 1000));
+	out(&m, PIT_SPEAKER_PORT, 1, 1000);
+	assert_int_equal(get_count(&m, 2, 1030), 70);
+	out(&m, PIT_SPEAKER_PORT, 0, 1040);
+	assert_int_equal(get_count(&m, 2, 3000), 60);
+	out(&m, PIT_SPEAKER_PORT, 1, 4000);
+	assert_false(speaker_out(&m, 4059));
+	assert_true(speaker_out(&m, 4060));
+}
+
+static void the_gate_restarts_mode_2(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_SPEAKER_PORT, 1, 5);
+	out(&m, PIT_PORT + 3, MODE(2, 2), 10);
+	set_count(&m, 2, 100, 10);
+	assert_false(speaker_out(&m, 110));
+	out(&m, PIT_SPEAKER_PORT, 0, 120);
+	assert_true(speaker_out(&m, 210));
+	out(&m, PIT_SPEAKER_PORT, 1, 300);
+	assert_int_equal(get_count(&m, 2, 301), 100);
+	assert_false(speaker_out(&m, 400));
+}
+
+/* How a kernel measures its TSC: channel 2 in mode 0, waiting for port 0x61 bit 5. */
+static void a_tsc_calibration_measures_the_time(void **state)
+{
+	struct machine m;
+	uint64_t tick = 20;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_SPEAKER_PORT, 1, 10);
+	out(&m, PIT_PORT + 3, MODE(2, 0), 20);
+	set_count(&m, 2, 59659, 20);
+	while (!speaker_out(&m, tick))
+		tick++;
+	assert_int_equal(tick, 20 + 1 + 59659);
+}
+
+static void bcd_counts(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_PORT + 3, MODE(0, 2) | BCD, 10);
+	set_count(&m, 0, 0x1000, 10);
+	ticked(&m);
+	assert_int_equal(get_count(&m, 0, 12), 0x0999);
+	assert_int_equal(pit_tick(&m.pit, at(12)), at(1011));
+	out(&m, PIT_PORT + 3, MODE(0, 2) | BCD, 2000);
+	set_count(&m, 0, 0, 2000);
+	assert_int_equal(get_count(&m, 0, 2001), 0);
+	assert_int_equal(get_count(&m, 0, 2002), 0x9999);
+}
+
+static void single_byte_access(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_PORT + 3, 0x14, 10);
+	out(&m, PIT_PORT, 200, 10);
+	assert_int_equal(in(&m, PIT_PORT, 21), 190);
+	assert_int_equal(in(&m, PIT_PORT, 21), 190);
+	out(&m, PIT_PORT + 3, 0x24, 30);
+	out(&m, PIT_PORT, 2, 30);
+	assert_int_equal(in(&m, PIT_PORT, 31), 2);
+	assert_int_equal(in(&m, PIT_PORT, 32), 1);
+}
+
+static void a_latched_count_stands_still(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 2, 0x1234);
+	out(&m, PIT_PORT + 3, 0, 11);
+	out(&m, PIT_PORT + 3, 0, 500);
+	assert_int_equal(in(&m, PIT_PORT, 600), 0x34);
+	assert_int_equal(in(&m, PIT_PORT, 700), 0x12);
+	assert_int_equal(in(&m, PIT_PORT, 12), 0x33);
+}
+
+static void read_back_gives_status_then_count(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 2, 0x1234);
+	out(&m, PIT_PORT + 3, 0xc2, 11);
+	assert_int_equal(in(&m, PIT_PORT, 50), 0xb4);
+	assert_int_equal(in(&m, PIT_PORT, 50), 0x34);
+	assert_int_equal(in(&m, PIT_PORT, 50), 0x12);
+	/* Status alone; a control word without a count says so. */
+	out(&m, PIT_PORT + 3, MODE(0, 0), 60);
+	out(&m, PIT_PORT + 3, 0xe2, 60);
+	assert_int_equal(in(&m, PIT_PORT, 60), 0x70);
+	/* Several channels at once. */
+	out(&m, PIT_PORT + 3, MODE(1, 2), 70);
+	out(&m, PIT_PORT + 3, MODE(2, 3), 70);
+	out(&m, PIT_PORT + 3, 0xec, 70);
+	assert_int_equal(in(&m, PIT_PORT + 1, 70), 0xf4);
+	assert_int_equal(in(&m, PIT_PORT + 2, 70), 0xf6);
+}
+
+static void port_61_keeps_its_bits_and_refreshes(void **state)
+{
+	struct machine m;
+	unsigned toggles = 0;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_SPEAKER_PORT, 0xff, 10);
+	assert_int_equal(in(&m, PIT_SPEAKER_PORT, 10) & 0x0f, 0x0f);
+	for (uint64_t t = 0; t < 1800; t++)
+		toggles += (in(&m, PIT_SPEAKER_PORT, t) ^ in(&m, PIT_SPEAKER_PORT, t + 1)) >> 4 & 1;
+	assert_int_equal(toggles, 100);
+}
+
+/* Random writes and reads at a clock that jumps: no crash, no arithmetic trap, never two interrupts for one call. */
+static void hostile_programming(void **state)
+{
+	uint64_t seed = 11, now = ORIGIN;
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	for (unsigned i = 0; i < 300000; i++) {
+		uint64_t r = host_random(&seed);
+		uint16_t port = (r & 7) == 4 ? PIT_SPEAKER_PORT : (uint16_t)(PIT_PORT + (r & 3));
+
+		now += r >> 60 ? r >> 44 : r >> 20;
+		if (r & 8)
+			pit_write(&m.pit, port, (uint8_t)(r >> 8), now);
+		else
+			pit_read(&m.pit, port, now);
+		ticked(&m);
+		assert_true(pit_tick(&m.pit, now) >= now + 50000);
+		ticked(&m);
+		assert_false(ticked(&m));
+		if (now > 1UL << 62)
+			set_up(&m), now = ORIGIN;
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(firmware_leaves_channel_0_running),
+	        cmocka_unit_test(mode_0_interrupts_once),
+	        cmocka_unit_test(mode_0_starts_again_with_a_new_count),
+	        cmocka_unit_test(mode_2_is_periodic),
+	        cmocka_unit_test(mode_2_counts_down_to_1),
+	        cmocka_unit_test(mode_3_is_a_square_wave),
+	        cmocka_unit_test(no_tick_is_lost_in_the_long_run),
+	        cmocka_unit_test(a_late_call_leaves_one_interrupt),
+	        cmocka_unit_test(a_fast_timer_cannot_ask_for_a_storm),
+	        cmocka_unit_test(a_new_count_takes_over_at_the_end_of_the_period),
+	        cmocka_unit_test(mode_4_strobes_once),
+	        cmocka_unit_test(modes_1_and_5_wait_for_the_gate),
+	        cmocka_unit_test(the_gate_stops_mode_0),
+	        cmocka_unit_test(the_gate_restarts_mode_2),
+	        cmocka_unit_test(a_tsc_calibration_measures_the_time),
+	        cmocka_unit_test(bcd_counts),
+	        cmocka_unit_test(single_byte_access),
+	        cmocka_unit_test(a_latched_count_stands_still),
+	        cmocka_unit_test(read_back_gives_status_then_count),
+	        cmocka_unit_test(port_61_keeps_its_bits_and_refreshes),
+	        cmocka_unit_test(hostile_programming),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
