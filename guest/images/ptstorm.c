@@ -29,7 +29,9 @@ enum metric_id { METRIC_TICKS = 1 };
 #define FRAMES_PER_REGION ENTRIES
 #define REGIONS_MAX 64
 #define CODE_OFFSET 64		   /* where a data frame holds "mov $frame, %eax; ret" */
-#define ACCESSES 4		   /* after each operation */
+#define ACCESSES_BEFORE 2	   /* an operation */
+#define ACCESSES_AFTER 3
+#define HOT_PAGES 4		   /* per region: the pages that most operations and accesses go to */
 #define PTE_LARGE_RSVD (1UL << 13) /* reserved in a 2 MiB or 1 GiB leaf */
 
 /* The model: what each entry must hold, A aside. An entry is named by its level and its index within the level. */
@@ -46,9 +48,15 @@ static uint64_t table_alias[REGIONS_MAX]; /* per region: a gva that was mapped o
 static uint64_t pte_rsvd;	/* a reserved address bit, 0 if all are in use */
 static bool has_1g, has_smep, has_smap, use_global, use_rsvd;
 static bool wp = true, smep, smap, ac;
+static unsigned target; /* the page, as an index of level 1, that the present operation is about */
 static uint64_t count_access, count_fault;
 
 static bool chance(unsigned percent) { return rand_below(100) < percent; }
+static unsigned random_page(void)
+{
+	return rand_below(regions) * ENTRIES + (chance(80) ? rand_below(HOT_PAGES) * (ENTRIES / HOT_PAGES) : rand_below(ENTRIES));
+}
+
 static uint64_t frame_gpa(unsigned frame) { return pool + frame * PAGE; }
 
 static uint64_t *model_entry(unsigned level, unsigned index)
@@ -224,14 +232,13 @@ static bool has_table(unsigned region) { return model_mega[region] & PTE_P && !(
 
 static void change_page(void)
 {
-	unsigned region = rand_below(regions), frame = rand_below(frames);
-	unsigned index = region * ENTRIES + rand_below(ENTRIES);
+	unsigned index = target, region = index / ENTRIES, frame = rand_below(frames);
 	uint64_t old = model_page[index];
 
 	if (!has_table(region))
 		return;
-	if (chance(5)) {
-		region = rand_below(regions);
+	if (chance(10)) {
+		region = chance(50) ? region : rand_below(regions);
 		if (has_table(region)) {
 			frame = (unsigned)(((model_mega[region] & PTE_FRAME) - pool) / PAGE);
 			table_alias[region] = WINDOW + index * PAGE;
@@ -264,7 +271,7 @@ static uint64_t table_make(unsigned region)
 
 static void change_mega(void)
 {
-	unsigned region = rand_below(regions), dice = rand_below(8);
+	unsigned region = target / ENTRIES, dice = rand_below(8);
 	uint64_t old = model_mega[region], value = 0;
 	bool had_table = has_table(region);
 
@@ -320,10 +327,10 @@ static void change_control(void)
 		flags_set_ac(ac);
 }
 
-/* Clears A and D of a random leaf, so that the CPU must set them again. */
+/* Clears A and D of a leaf, so that the CPU must set them again. */
 static void clear_accessed(void)
 {
-	unsigned index = rand_below(regions * ENTRIES), level = has_table(index / ENTRIES) ? 1 : 2;
+	unsigned index = target, level = has_table(index / ENTRIES) ? 1 : 2;
 	uint64_t entry;
 
 	if (level == 2)
@@ -411,12 +418,13 @@ static void check_access(uint64_t va, enum access access, bool user)
 static void check_random(void)
 {
 	enum access access = (enum access)rand_below(3);
-	uint64_t va = WINDOW + rand_below(regions * ENTRIES) * PAGE;
+	unsigned page = chance(80) ? target : random_page();
+	uint64_t va = WINDOW + page * PAGE;
 
 	if (chance(40)) {
 		va += PAGE_1G;
 		if (model_giga[1] & PTE_P && model_giga[1] & PTE_PS)
-			va = WINDOW + PAGE_1G + frame_gpa(rand_below(frames));
+			va = WINDOW + PAGE_1G + frame_gpa(page);
 	}
 	check_access(va, access, chance(40));
 }
@@ -474,8 +482,11 @@ void image_main(void)
 		use_global = round & 1;
 		cr4_write(use_global ? cr4_read() | CR4_PGE : cr4_read() & ~CR4_PGE);
 		for (uint64_t i = 0; i < ops; i++) {
+			target = random_page();
+			for (unsigned j = 0; j < ACCESSES_BEFORE; j++)
+				check_random();
 			operation();
-			for (unsigned j = 0; j < ACCESSES; j++)
+			for (unsigned j = 0; j < ACCESSES_AFTER; j++)
 				check_random();
 		}
 		check_all();
