@@ -95,6 +95,21 @@ static void map_memory(void)
 		refuse("memory: ", error);
 }
 
+/* What the tests of panic, trap and hang reports ask for. */
+static void misbehave(void)
+{
+	if (options.test_panic)
+		host_panic("test=panic was asked for");
+	if (options.test_trap)
+		*(volatile char *)host_virt(hpa(0)) = 0;
+	if (options.test_hang) {
+		log_flush(false);
+		irq_disable();
+		for (;;)
+			cpu_relax();
+	}
+}
+
 _Noreturn void main(uint32_t loader_magic, uint64_t info_address)
 {
 	trap_init();			/* so that a bug in what follows shows itself */
@@ -109,7 +124,6 @@ _Noreturn void main(uint32_t loader_magic, uint64_t info_address)
 	check_processor();		/* before the others: without VMX they are not needed */
 	smp_start(&acpi, options.cpus, memory_low_page(&bootinfo));
 	irq_enable();
-	if (options.test_panic)
-		host_panic("test=panic was asked for");
+	misbehave();			/* only when asked to, by a test */
 	run_guests(&bootinfo);
 }

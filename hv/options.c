@@ -35,6 +35,8 @@ static void end_reboot(struct options *o) { o->end = END_REBOOT; }
 static void end_poweroff(struct options *o) { o->end = END_POWEROFF; }
 static void quiet(struct options *o) { o->level = HOST_WARN; }
 static void test_panic(struct options *o) { o->test_panic = true; }
+static void test_hang(struct options *o) { o->test_hang = true; }
+static void test_trap(struct options *o) { o->test_trap = true; }
 
 static const struct choice choices[] = {
 	{"audit=off", audit_off}, {"audit=end", audit_end}, {"audit=continuous", audit_continuous},
@@ -43,7 +45,8 @@ static const struct choice choices[] = {
 	{"console=com1,vga", console_both}, {"console=vga,com1", console_both}, {"console=com1", console_com1},
 	{"console=vga", console_vga},
 	{"end=auto", end_auto}, {"end=halt", end_halt}, {"end=reboot", end_reboot}, {"end=poweroff", end_poweroff},
-	{"quiet", quiet}, {"test=panic", test_panic},
+	{"quiet", quiet},
+	{"test=panic", test_panic}, {"test=hang", test_hang}, {"test=trap", test_trap},
 };
 
 static uint32_t *walker_stop(struct options *o) { return &o->walker_stop; }

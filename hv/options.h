@@ -23,6 +23,8 @@ struct options {
 	enum platform_end end;		/* end=auto|halt|reboot|poweroff */
 	enum host_level level;		/* quiet: warnings and errors only */
 	bool test_panic;		/* test=panic: panic when everything is up */
+	bool test_hang;			/* test=hang: stand still with interrupts off when everything is up */
+	bool test_trap;			/* test=trap: write to address 0 then */
 };
 
 extern struct options options;
