@@ -3,6 +3,9 @@
 #ifndef BOOT_BOOTINFO_H
 #define BOOT_BOOTINFO_H
 
+#include "boot/boot.h"
+
+#ifndef __ASSEMBLER__
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -85,5 +88,7 @@ uint64_t memory_low_page(const struct bootinfo *info);
 /* Takes bytes (rounded up to pages), aligned to align (a power of two, at least a page), from the top of the highest
  * range below limit that can give them. Returns the address, or 0 when none can. */
 uint64_t memory_take(struct range *ranges, unsigned count, uint64_t bytes, uint64_t align, uint64_t limit);
+
+#endif
 
 #endif

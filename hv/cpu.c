@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "boot/boot.h"
+#include "boot/bootinfo.h"
 #include "hv/apic.h"
 #include "hv/cpu.h"
 #include "hv/log.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The 256 interrupt entries: each pushes an error code if the processor did not, and its vector. */
-#include "boot/boot.h"
+#include "boot/bootinfo.h"
 
 #define ENTRY_BYTES 16
 /* Exceptions for which the processor pushes an error code: #DF #TS #NP #SS #GP #PF #AC #CP. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From the boot loader to the guests. */
-#include "boot/boot.h"
+#include "boot/bootinfo.h"
 #include "hv/acpi.h"
 #include "hv/apic.h"
 #include "hv/console.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "boot/boot.h"
+#include "boot/bootinfo.h"
 #include "hv/memory.h"
 #include "hv/paging.h"
 #include "hv/x86.h"
