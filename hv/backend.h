@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* What the run loop asks of the processor's virtualisation extension, in words of no vendor. */
+#ifndef HV_BACKEND_H
+#define HV_BACKEND_H
+
+#include "guest/vcpu.h"
+
+enum exit_reason {
+	EXIT_PAGE_FAULT,       /* page_fault */
+	EXIT_EXCEPTION,        /* exception: the guest's own, to be injected */
+	EXIT_INTERRUPT,        /* a host interrupt is pending: it is taken when interrupts go on */
+	EXIT_NMI,              /* a host NMI: handled already */
+	EXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
+	EXIT_CPUID,
+	EXIT_HLT,
+	EXIT_INVLPG,           /* page_fault.gva */
+	EXIT_CR_READ,          /* cr */
+	EXIT_CR_WRITE,         /* cr */
+	EXIT_DR_READ,          /* dr */
+	EXIT_DR_WRITE,         /* dr */
+	EXIT_IO,               /* io */
+	EXIT_RDMSR,
+	EXIT_WRMSR,
+	EXIT_XSETBV,
+	EXIT_NOP,              /* WBINVD, INVD and others that do nothing here */
+	EXIT_UNDEFINED,        /* an instruction that this guest does not have: #UD (VMX instructions, VMCALL, MWAIT …) */
+	EXIT_PRIVILEGED,       /* an instruction that faults with #GP(0) here (RDPMC) */
+	EXIT_TRIPLE_FAULT,
+	EXIT_TASK_SWITCH,
+	EXIT_ENTRY_FAILED,     /* the hardware refused the entry: name says why */
+	EXIT_OTHER,            /* name says what */
+};
+
+/* INS and OUTS: the memory operand lies at segment:RSI or ES:RDI. */
+struct exit_io {
+	uint16_t port;
+	uint8_t size;          /* bytes: 1, 2, 4 */
+	uint8_t address_bytes; /* string: 2, 4, 8 */
+	uint8_t seg;           /* string: enum seg */
+	bool write, string, rep;
+};
+
+struct exit {
+	enum exit_reason reason;
+	uint8_t length;             /* bytes of the instruction, where it is the reason */
+	union {
+		struct { gva_t gva; uint32_t error; } page_fault;
+		struct { uint8_t vector; bool has_error; uint32_t error; uint64_t dr6; } exception; /* dr6: bits of #DB */
+		struct { uint8_t number, gpr; bool from_value; uint64_t value; } cr; /* from_value: CLTS, LMSW */
+		struct { uint8_t number, gpr; } dr;
+		struct exit_io io;
+	};
+	/* For the report. */
+	const char *name;
+	uint32_t code;              /* the vendor's number */
+	uint64_t qualification;
+};
+
+struct backend {
+	const char *name;
+
+	/* Switches the extension on, on this CPU. False, with what is missing in *why (a string constant). */
+	bool (*cpu_on)(const char **why);
+	void (*cpu_off)(void);
+	/* Guests may be shown RDTSCP. After cpu_on(). */
+	bool (*has_rdtscp)(void);
+
+	/* Makes v->backend. False: out of memory. */
+	bool (*vcpu_create)(struct vcpu *v);
+	/* On the CPU where it ran last. */
+	void (*vcpu_destroy)(struct vcpu *v);
+
+	/* Makes v the vCPU whose state this CPU holds; whichever it held before is saved to where it was taken from.
+	 * Before enter(), fetch() and flush() of v. Cheap when it is that already. */
+	void (*load)(struct vcpu *v);
+	/* Brings the VCPU_ parts `parts` of v up to date, if they are stale. */
+	void (*fetch)(struct vcpu *v, uint32_t parts);
+	/* Into the guest until the next exit. Interrupts are off and mmu_enter() said MMU_ENTER; the first act after the
+	 * exit is mmu_leave(). Writes v->changed parts and v->event to the hardware; afterwards all parts but VCPU_IP are
+	 * stale, and v->event holds what was not delivered. want_window: exit as soon as an interrupt can be
+	 * delivered. */
+	void (*enter)(struct vcpu *v, bool want_window, struct exit *e);
+	/* Fills in e->name and e->qualification if enter() left them out. */
+	void (*describe)(struct vcpu *v, struct exit *e);
+
+	/* Flush what this CPU's TLB holds of v: all of it, or one linear address. Interrupts may be on. */
+	void (*flush)(struct vcpu *v);
+	void (*flush_address)(struct vcpu *v, gva_t a);
+};
+
+extern const struct backend vmx_backend;
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "hv/fpu.h"
+#include "hv/x86.h"
+#include "mm/page.h"
+
+#define FXSAVE_BYTES 512
+#define XSAVE_BYTES_MAX 4096
+#define FCW_RESET 0x037f
+#define MXCSR_RESET 0x1f80
+#define MXCSR_OFFSET 24
+
+static void xsetbv(uint64_t value)
+{
+	asm volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+}
+
+void fpu_cpu_on(const struct cpuid_model *m)
+{
+	write_cr0((read_cr0() & ~(CR0_TS | CR0_EM)) | CR0_MP);
+	write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT | (m->xcr0 ? CR4_OSXSAVE : 0));
+}
+
+bool fpu_create(struct vcpu *v)
+{
+	uint8_t *area = page_alloc_array(XSAVE_BYTES_MAX);
+
+	if (!area)
+		return false;
+	/* All else of the reset state is zeros, the XSAVE header included. */
+	*(uint16_t *)area = FCW_RESET;
+	*(uint32_t *)(area + MXCSR_OFFSET) = MXCSR_RESET;
+	v->fpu = area;
+	return true;
+}
+
+void fpu_destroy(struct vcpu *v)
+{
+	page_free_array(v->fpu, XSAVE_BYTES_MAX);
+	v->fpu = 0;
+}
+
+void fpu_set_xcr0(const struct vcpu *v)
+{
+	if (v->model->xcr0)
+		xsetbv(v->xcr0);
+}
+
+/* Whatever XCR0 the guest runs with, all that it may ever have enabled is kept. */
+void fpu_save(struct vcpu *v)
+{
+	uint64_t all = v->model->xcr0;
+
+	if (!all) {
+		asm volatile("fxsave64 (%0)" : : "r"(v->fpu) : "memory");
+		return;
+	}
+	xsetbv(all);
+	asm volatile("xsave64 (%0)" : : "r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32)) : "memory");
+}
+
+void fpu_load(const struct vcpu *v)
+{
+	uint64_t all = v->model->xcr0;
+
+	if (!all) {
+		asm volatile("fxrstor64 (%0)" : : "r"(v->fpu) : "memory");
+		return;
+	}
+	xsetbv(all);
+	/* Components whose XSTATE_BV bit is 0 go to their initial state, which is that of reset but for FCW and MXCSR: these
+	 * are restored only with their bit. */
+	asm volatile("xrstor64 (%0)" : : "r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32)) : "memory");
+	xsetbv(v->xcr0);
+}

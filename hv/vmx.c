@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#include "hv/vmx.h"
+#include "hv/cpu.h"
+#include "hv/fpu.h"
+#include "hv/options.h"
+#include "hv/vmx_audit.h"
+#include "hv/x86.h"
+
+/* INVVPID types and descriptor (SDM vol. 3, chapter 30). */
+#define INVVPID_ADDRESS 0
+#define INVVPID_SINGLE 1
+struct invvpid_descriptor { uint64_t vpid, address; };
+
+#define VPID_MAX 0xffff
+
+static struct vmx_cpu cpus[HOST_MAX_CPUS];
+static atomic32 vpids; /* handed out so far, never again */
+
+struct vmx_cpu *vmx_this_cpu(void) { return &cpus[host_cpu()]; }
+
+/* One page below anywhere, its first word the revision: a VMXON region or a VMCS. */
+static void *region_alloc(void)
+{
+	uint32_t *page = page_alloc_array(PAGE_SIZE);
+
+	if (page)
+		*page = vmx_cap.revision;
+	return page;
+}
+
+static bool vmxon(hpa_t region)
+{
+	uint8_t failed;
+
+	asm volatile("vmxon %1\n\tsetbe %0" : "=q"(failed) : "m"(region.v) : "cc", "memory");
+	return !failed;
+}
+
+static void vmclear(const struct vmx_vcpu *x)
+{
+	hpa_t a = host_phys(x->vmcs);
+	uint8_t failed;
+
+	asm volatile("vmclear %1\n\tsetbe %0" : "=q"(failed) : "m"(a.v) : "cc", "memory");
+	CHECK(!failed);
+}
+
+static void vmptrld(const struct vmx_vcpu *x)
+{
+	hpa_t a = host_phys(x->vmcs);
+	uint8_t failed;
+
+	asm volatile("vmptrld %1\n\tsetbe %0" : "=q"(failed) : "m"(a.v) : "cc", "memory");
+	CHECK(!failed);
+}
+
+static void invvpid(uint64_t type, struct invvpid_descriptor d)
+{
+	uint8_t failed;
+
+	asm volatile("invvpid %1, %2\n\tsetbe %0" : "=q"(failed) : "m"(d), "r"(type) : "cc", "memory");
+	CHECK(!failed);
+}
+
+static bool vmx_cpu_on(const char **why)
+{
+	struct vmx_cpu *c = vmx_this_cpu();
+	uint64_t cr0 = read_cr0(), cr4 = read_cr4() | CR4_VMXE;
+
+	if (host_cpu() == 0 && !vmx_cap_read(&vmx_cap, why))
+		return false;
+	cr0 = (cr0 | vmx_cap.cr0_must) & vmx_cap.cr0_may;
+	cr4 = (cr4 | vmx_cap.cr4_must) & vmx_cap.cr4_may;
+	write_cr0(cr0);
+	write_cr4(cr4);
+	c->vmxon_region = region_alloc();
+	if (!c->vmxon_region) {
+		*why = "memory for the VMXON region";
+		return false;
+	}
+	if (!vmxon(host_phys(c->vmxon_region))) {
+		*why = "VMXON failed";
+		return false;
+	}
+	return true;
+}
+
+static void vmx_cpu_off(void)
+{
+	struct vmx_cpu *c = vmx_this_cpu();
+
+	asm volatile("vmxoff" : : : "cc", "memory");
+	write_cr4(read_cr4() & ~CR4_VMXE);
+	page_free_array(c->vmxon_region, PAGE_SIZE);
+	c->vmxon_region = 0;
+}
+
+static bool vmx_has_rdtscp(void)
+{
+	return vmx_cap.use_secondary & SECONDARY_RDTSCP;
+}
+
+static void free_parts(struct vmx_vcpu *x)
+{
+	if (x->vmcs)
+		page_free_array(x->vmcs, PAGE_SIZE);
+	if (x->msr_bitmap)
+		page_free_array(x->msr_bitmap, PAGE_SIZE);
+	page_free_array(x, sizeof *x);
+}
+
+static bool vmx_vcpu_create(struct vcpu *v)
+{
+	struct vmx_vcpu *x = page_alloc_array(sizeof *x);
+
+	if (!x)
+		return false;
+	x->cpu = -1;
+	x->root = ~0UL;
+	x->vmcs = region_alloc();
+	x->msr_bitmap = page_alloc_array(PAGE_SIZE);
+	if (!x->vmcs || !x->msr_bitmap || !fpu_create(v)) {
+		free_parts(x);
+		return false;
+	}
+	if (vmx_cap.use_vpid && load_relaxed(&vpids) < VPID_MAX)
+		x->vpid = (uint16_t)(fetch_add_relaxed(&vpids, 1) + 1);
+	v->backend = x;
+	return true;
+}
+
+static void vmx_load(struct vcpu *v)
+{
+	struct vmx_cpu *c = vmx_this_cpu();
+	struct vmx_vcpu *x = v->backend;
+
+	if (c->loaded == v)
+		return;
+	if (c->loaded)
+		vmx_state_save_registers(c->loaded);
+	c->loaded = v;
+	if (x->cpu < 0) {
+		vmclear(x);
+		vmptrld(x);
+		vmx_setup(v);
+		vmx_setup_host_cpu();
+		x->cpu = (int)host_cpu();
+	} else {
+		CHECK(x->cpu == (int)host_cpu());
+		vmptrld(x);
+	}
+	vmx_state_load_registers(v);
+}
+
+static void vmx_vcpu_destroy(struct vcpu *v)
+{
+	struct vmx_cpu *c = vmx_this_cpu();
+	struct vmx_vcpu *x = v->backend;
+
+	if (c->loaded == v)
+		c->loaded = 0;
+	if (x->cpu >= 0)
+		vmclear(x);
+	fpu_destroy(v);
+	free_parts(x);
+	v->backend = 0;
+}
+
+static void set_window(struct vmx_vcpu *x, bool want)
+{
+	x->window = want;
+	vmwrite(VMCS_CPU_CONTROLS, (vmx_cap.use_cpu & ~CPU_INTERRUPT_WINDOW) | (want ? CPU_INTERRUPT_WINDOW : 0));
+}
+
+/* The entry did not happen: RFLAGS, or our own audit, says why. */
+static void entry_failed(struct exit *e, const char *name, uint32_t code)
+{
+	e->reason = EXIT_ENTRY_FAILED;
+	e->name = name;
+	e->code = code;
+	e->qualification = 0;
+}
+
+static uint64_t check_read(const void *context, uint32_t field)
+{
+	(void)context;
+	return vmread(field);
+}
+
+static uint64_t check_pdpte(const void *context, unsigned i)
+{
+	const struct vcpu *v = context;
+
+	return ((const uint64_t *)host_virt(mmu_root(&v->mmu)))[i];
+}
+
+static const char *check(const struct vcpu *v)
+{
+	struct vmx_view view = {.read = check_read, .pdpte = check_pdpte, .context = v, .cap = &vmx_cap};
+
+	return vmx_audit(&view);
+}
+
+static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
+{
+	struct vmx_vcpu *x = v->backend;
+	uint64_t root = mmu_root(&v->mmu).v;
+	enum vmx_status status;
+
+	if (root != x->root) {
+		x->root = root;
+		vmwrite(VMCS_GUEST_CR3, root);
+	}
+	if (v->changed)
+		vmx_state_write(v);
+	if (v->event.type != EVENT_NONE)
+		vmx_state_write_event(v);
+	if (want_window != x->window)
+		set_window(x, want_window);
+	if (x->audit) {
+		const char *rule = options.state_audit ? check(v) : 0;
+
+		x->audit = false;
+		if (rule) {
+			mmu_leave(&v->mmu);
+			entry_failed(e, rule, EXIT_REASON_ENTRY_FAILURE);
+			return;
+		}
+	}
+	if (read_cr2() != v->cr2)
+		asm volatile("mov %0, %%cr2" : : "r"(v->cr2));
+	status = vmx_run(v->gpr, x->launched);
+	mmu_leave(&v->mmu);
+	if (status != VMX_OK) {
+		entry_failed(e, "VM entry failed: the VMCS was refused",
+			status == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0);
+		return;
+	}
+	x->launched = true;
+	v->cr2 = read_cr2();
+	v->rip = vmread(VMCS_GUEST_RIP);
+	v->gpr[RSP] = vmread(VMCS_GUEST_RSP);
+	v->rflags = vmread(VMCS_GUEST_RFLAGS);
+	v->interrupt_shadow = vmread(VMCS_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS);
+	v->stale = VCPU_CONTROL | VCPU_SEGMENTS | VCPU_TABLES;
+	v->event.type = EVENT_NONE;
+	vmx_exit_decode(v, e, (uint32_t)vmread(VMCS_EXIT_REASON));
+}
+
+static void vmx_flush(struct vcpu *v)
+{
+	struct vmx_vcpu *x = v->backend;
+
+	/* Without a VPID every transition flushes. */
+	if (x->vpid)
+		invvpid(INVVPID_SINGLE, (struct invvpid_descriptor){.vpid = x->vpid});
+}
+
+static void vmx_flush_address(struct vcpu *v, gva_t a)
+{
+	struct vmx_vcpu *x = v->backend;
+
+	if (x->vpid && vmx_cap.invvpid_address)
+		invvpid(INVVPID_ADDRESS, (struct invvpid_descriptor){.vpid = x->vpid, .address = a.v});
+	else
+		vmx_flush(v);
+}
+
+const struct backend vmx_backend = {
+	.name = "VMX",
+	.cpu_on = vmx_cpu_on,
+	.cpu_off = vmx_cpu_off,
+	.has_rdtscp = vmx_has_rdtscp,
+	.vcpu_create = vmx_vcpu_create,
+	.vcpu_destroy = vmx_vcpu_destroy,
+	.load = vmx_load,
+	.fetch = vmx_state_fetch,
+	.enter = vmx_enter,
+	.describe = vmx_exit_describe,
+	.flush = vmx_flush,
+	.flush_address = vmx_flush_address,
+};

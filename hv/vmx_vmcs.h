@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* The VMCS (SDM vol. 3, appendix B): each field, and beneath it its bits (vol. 3, chapter 24). */
+#ifndef HV_VMX_VMCS_H
+#define HV_VMX_VMCS_H
+
+/* ---- guest state, selectors and descriptors; index: enum seg ---- */
+#define VMCS_GUEST_SELECTOR(seg) (0x0800 + 2 * (seg))
+#define VMCS_GUEST_LIMIT(seg) (0x4800 + 2 * (seg))
+#define VMCS_GUEST_ATTR(seg) (0x4814 + 2 * (seg))
+#define VMCS_GUEST_BASE(seg) (0x6806 + 2 * (seg))
+
+/* ---- 16-bit ---- */
+#define VMCS_VPID 0x0000
+#define VMCS_HOST_ES 0x0c00
+#define VMCS_HOST_CS 0x0c02
+#define VMCS_HOST_SS 0x0c04
+#define VMCS_HOST_DS 0x0c06
+#define VMCS_HOST_FS 0x0c08
+#define VMCS_HOST_GS 0x0c0a
+#define VMCS_HOST_TR 0x0c0c
+
+/* ---- 64-bit ---- */
+#define VMCS_IO_BITMAP_A 0x2000
+#define VMCS_IO_BITMAP_B 0x2002
+#define VMCS_MSR_BITMAP 0x2004
+#define VMCS_EXIT_MSR_STORE 0x2006
+#define VMCS_EXIT_MSR_LOAD 0x2008
+#define VMCS_ENTRY_MSR_LOAD 0x200a
+#define VMCS_TSC_OFFSET 0x2010
+#define VMCS_LINK_POINTER 0x2800
+#define		LINK_POINTER_NONE (~0UL)
+#define VMCS_GUEST_DEBUGCTL 0x2802
+#define		DEBUGCTL_DEFINED 0xffc3UL
+#define VMCS_GUEST_PAT 0x2804
+#define VMCS_GUEST_EFER 0x2806
+#define VMCS_HOST_PAT 0x2c00
+#define VMCS_HOST_EFER 0x2c02
+
+/* ---- 32-bit controls ---- */
+#define VMCS_PIN_CONTROLS 0x4000
+#define		PIN_EXTERNAL_INTERRUPT (1u << 0)
+#define		PIN_NMI (1u << 3)
+#define		PIN_VIRTUAL_NMI (1u << 5)
+#define		PIN_PREEMPTION_TIMER (1u << 6)
+#define		PIN_POSTED_INTERRUPTS (1u << 7)
+#define VMCS_CPU_CONTROLS 0x4002
+#define		CPU_INTERRUPT_WINDOW (1u << 2)
+#define		CPU_TSC_OFFSETTING (1u << 3)
+#define		CPU_HLT (1u << 7)
+#define		CPU_INVLPG (1u << 9)
+#define		CPU_MWAIT (1u << 10)
+#define		CPU_RDPMC (1u << 11)
+#define		CPU_RDTSC (1u << 12)
+#define		CPU_CR3_LOAD (1u << 15)
+#define		CPU_CR3_STORE (1u << 16)
+#define		CPU_CR8_LOAD (1u << 19)
+#define		CPU_CR8_STORE (1u << 20)
+#define		CPU_TPR_SHADOW (1u << 21)
+#define		CPU_NMI_WINDOW (1u << 22)
+#define		CPU_MOV_DR (1u << 23)
+#define		CPU_IO (1u << 24)
+#define		CPU_IO_BITMAPS (1u << 25)
+#define		CPU_MONITOR_TRAP (1u << 27)
+#define		CPU_MSR_BITMAPS (1u << 28)
+#define		CPU_MONITOR (1u << 29)
+#define		CPU_PAUSE (1u << 30)
+#define		CPU_SECONDARY (1u << 31)
+#define VMCS_SECONDARY_CONTROLS 0x401e
+#define		SECONDARY_APIC_ACCESSES (1u << 0)
+#define		SECONDARY_EPT (1u << 1)
+#define		SECONDARY_DESCRIPTOR_TABLES (1u << 2)
+#define		SECONDARY_RDTSCP (1u << 3)
+#define		SECONDARY_X2APIC (1u << 4)
+#define		SECONDARY_VPID (1u << 5)
+#define		SECONDARY_WBINVD (1u << 6)
+#define		SECONDARY_UNRESTRICTED_GUEST (1u << 7)
+#define		SECONDARY_APIC_REGISTERS (1u << 8)
+#define		SECONDARY_VIRTUAL_INTERRUPTS (1u << 9)
+#define		SECONDARY_INVPCID (1u << 12)
+#define		SECONDARY_XSAVES (1u << 20)
+#define VMCS_EXCEPTION_BITMAP 0x4004
+#define VMCS_PF_ERROR_MASK 0x4006
+#define VMCS_PF_ERROR_MATCH 0x4008
+#define VMCS_CR3_TARGET_COUNT 0x400a
+#define VMCS_EXIT_CONTROLS 0x400c
+#define		EXIT_CTL_SAVE_DEBUG (1u << 2)
+#define		EXIT_CTL_HOST_64BIT (1u << 9)
+#define		EXIT_CTL_LOAD_PERF (1u << 12)
+#define		EXIT_CTL_ACK_INTERRUPT (1u << 15)
+#define		EXIT_CTL_SAVE_PAT (1u << 18)
+#define		EXIT_CTL_LOAD_PAT (1u << 19)
+#define		EXIT_CTL_SAVE_EFER (1u << 20)
+#define		EXIT_CTL_LOAD_EFER (1u << 21)
+#define VMCS_EXIT_MSR_STORE_COUNT 0x400e
+#define VMCS_EXIT_MSR_LOAD_COUNT 0x4010
+#define VMCS_ENTRY_CONTROLS 0x4012
+#define		ENTRY_CTL_LOAD_DEBUG (1u << 2)
+#define		ENTRY_CTL_IA32E (1u << 9)
+#define		ENTRY_CTL_SMM (1u << 10)
+#define		ENTRY_CTL_DEACTIVATE_DUAL (1u << 11)
+#define		ENTRY_CTL_LOAD_PERF (1u << 13)
+#define		ENTRY_CTL_LOAD_PAT (1u << 14)
+#define		ENTRY_CTL_LOAD_EFER (1u << 15)
+#define VMCS_ENTRY_MSR_LOAD_COUNT 0x4014
+#define VMCS_ENTRY_INTERRUPTION 0x4016
+#define		INTERRUPTION_VECTOR 0xffu
+#define		INTERRUPTION_TYPE_SHIFT 8
+#define		INTERRUPTION_TYPE (7u << 8)
+#define		INTERRUPTION_EXTERNAL (0u << 8)
+#define		INTERRUPTION_NMI (2u << 8)
+#define		INTERRUPTION_EXCEPTION (3u << 8)
+#define		INTERRUPTION_SOFT_INTERRUPT (4u << 8)
+#define		INTERRUPTION_PRIVILEGED_SOFT (5u << 8)
+#define		INTERRUPTION_SOFT_EXCEPTION (6u << 8)
+#define		INTERRUPTION_OTHER (7u << 8)
+#define		INTERRUPTION_HAS_ERROR (1u << 11)
+#define		INTERRUPTION_VALID (1u << 31)
+#define VMCS_ENTRY_ERROR_CODE 0x4018
+#define VMCS_ENTRY_LENGTH 0x401a
+
+/* ---- 32-bit exit information ---- */
+#define VMCS_INSTRUCTION_ERROR 0x4400
+#define VMCS_EXIT_REASON 0x4402
+#define		EXIT_REASON_BASIC 0xffffu
+#define		EXIT_REASON_ENTRY_FAILURE (1u << 31)
+#define VMCS_EXIT_INTERRUPTION 0x4404
+#define VMCS_EXIT_ERROR_CODE 0x4406
+#define VMCS_VECTORING 0x4408
+#define VMCS_VECTORING_ERROR_CODE 0x440a
+#define VMCS_EXIT_LENGTH 0x440c
+#define VMCS_EXIT_INSTRUCTION 0x440e
+#define		INSTRUCTION_ADDRESS_SHIFT 7
+#define		INSTRUCTION_ADDRESS_MASK 7u
+#define		INSTRUCTION_SEGMENT_SHIFT 15
+#define		INSTRUCTION_SEGMENT_MASK 7u
+
+/* ---- 32-bit guest state ---- */
+#define VMCS_GUEST_GDTR_LIMIT 0x4810
+#define VMCS_GUEST_IDTR_LIMIT 0x4812
+#define VMCS_INTERRUPTIBILITY 0x4824
+#define		BLOCKING_STI (1u << 0)
+#define		BLOCKING_MOV_SS (1u << 1)
+#define		BLOCKING_SMI (1u << 2)
+#define		BLOCKING_NMI (1u << 3)
+#define VMCS_ACTIVITY 0x4826
+#define		ACTIVITY_ACTIVE 0u
+#define		ACTIVITY_HLT 1u
+#define		ACTIVITY_SHUTDOWN 2u
+#define		ACTIVITY_WAIT_SIPI 3u
+#define VMCS_GUEST_SYSENTER_CS 0x482a
+#define VMCS_HOST_SYSENTER_CS 0x4c00
+
+/* ---- natural width ---- */
+#define VMCS_CR0_MASK 0x6000
+#define VMCS_CR4_MASK 0x6002
+#define VMCS_CR0_SHADOW 0x6004
+#define VMCS_CR4_SHADOW 0x6006
+#define VMCS_QUALIFICATION 0x6400
+/* of CR accesses */
+#define		CR_ACCESS_NUMBER 0xfu
+#define		CR_ACCESS_TYPE_SHIFT 4
+#define		CR_ACCESS_TO 0u
+#define		CR_ACCESS_FROM 1u
+#define		CR_ACCESS_CLTS 2u
+#define		CR_ACCESS_LMSW 3u
+#define		CR_ACCESS_GPR_SHIFT 8
+#define		CR_ACCESS_LMSW_SHIFT 16
+/* of MOV DR */
+#define		DR_ACCESS_NUMBER 7u
+#define		DR_ACCESS_FROM (1u << 4)
+#define		DR_ACCESS_GPR_SHIFT 8
+/* of I/O */
+#define		IO_SIZE 7u
+#define		IO_IN (1u << 3)
+#define		IO_STRING (1u << 4)
+#define		IO_REP (1u << 5)
+#define		IO_PORT_SHIFT 16
+/* of #DB: the bits of DR6 */
+#define		DEBUG_DR6 0x600fu
+#define VMCS_GUEST_CR0 0x6800
+#define VMCS_GUEST_CR3 0x6802
+#define VMCS_GUEST_CR4 0x6804
+#define VMCS_GUEST_GDTR_BASE 0x6816
+#define VMCS_GUEST_IDTR_BASE 0x6818
+#define VMCS_GUEST_DR7 0x681a
+#define VMCS_GUEST_RSP 0x681c
+#define VMCS_GUEST_RIP 0x681e
+#define VMCS_GUEST_RFLAGS 0x6820
+#define VMCS_GUEST_PENDING_DEBUG 0x6822
+#define		PENDING_DEBUG_BS (1UL << 14)
+#define		PENDING_DEBUG_DEFINED 0x1500fUL
+#define VMCS_GUEST_SYSENTER_ESP 0x6824
+#define VMCS_GUEST_SYSENTER_EIP 0x6826
+#define VMCS_HOST_CR0 0x6c00
+#define VMCS_HOST_CR3 0x6c02
+#define VMCS_HOST_CR4 0x6c04
+#define VMCS_HOST_FS_BASE 0x6c06
+#define VMCS_HOST_GS_BASE 0x6c08
+#define VMCS_HOST_TR_BASE 0x6c0a
+#define VMCS_HOST_GDTR_BASE 0x6c0c
+#define VMCS_HOST_IDTR_BASE 0x6c0e
+#define VMCS_HOST_SYSENTER_ESP 0x6c10
+#define VMCS_HOST_SYSENTER_EIP 0x6c12
+#define VMCS_HOST_RSP 0x6c14
+#define VMCS_HOST_RIP 0x6c16
+
+#ifndef __ASSEMBLER__
+/* Basic exit reasons (SDM vol. 3, appendix C). */
+enum vmx_exit {
+	VMX_EXIT_EXCEPTION = 0, /* or NMI */
+	VMX_EXIT_INTERRUPT = 1,
+	VMX_EXIT_TRIPLE_FAULT = 2,
+	VMX_EXIT_INIT = 3,
+	VMX_EXIT_SIPI = 4,
+	VMX_EXIT_INTERRUPT_WINDOW = 7,
+	VMX_EXIT_NMI_WINDOW = 8,
+	VMX_EXIT_TASK_SWITCH = 9,
+	VMX_EXIT_CPUID = 10,
+	VMX_EXIT_GETSEC = 11,
+	VMX_EXIT_HLT = 12,
+	VMX_EXIT_INVD = 13,
+	VMX_EXIT_INVLPG = 14,
+	VMX_EXIT_RDPMC = 15,
+	VMX_EXIT_RDTSC = 16,
+	VMX_EXIT_RSM = 17,
+	VMX_EXIT_VMCALL = 18,
+	VMX_EXIT_VMXON = 27, /* VMCLEAR … VMXON are 19 … 27 */
+	VMX_EXIT_CR = 28,
+	VMX_EXIT_DR = 29,
+	VMX_EXIT_IO = 30,
+	VMX_EXIT_RDMSR = 31,
+	VMX_EXIT_WRMSR = 32,
+	VMX_EXIT_INVALID_STATE = 33,
+	VMX_EXIT_MSR_LOAD = 34,
+	VMX_EXIT_MWAIT = 36,
+	VMX_EXIT_MONITOR = 39,
+	VMX_EXIT_PAUSE = 40,
+	VMX_EXIT_MACHINE_CHECK = 41,
+	VMX_EXIT_INVEPT = 50,
+	VMX_EXIT_RDTSCP = 51,
+	VMX_EXIT_INVVPID = 53,
+	VMX_EXIT_WBINVD = 54,
+	VMX_EXIT_XSETBV = 55,
+	VMX_EXIT_INVPCID = 58,
+	VMX_EXITS = 64,
+};
+#endif
+
+#endif
