@@ -7,10 +7,12 @@
 #include "mm/slab.h"
 #include "mm/spte.h"
 
+struct chain_desc;
+
 /* Head word: 0, one spte pointer, or a descriptor pointer with CHAIN_MANY set. All zero = empty chain. */
 #define CHAIN_MANY 1UL
 struct chain {
-	atomic64 head;
+	atomic64 head;            /* written under the writers' lock, read by anyone */
 	struct chain_desc *holes; /* first descriptor with a free slot, in this chain; the writers' lock */
 	atomic32 length;          /* entries recorded; written under the lock, read by anyone (reader's bound) */
 	uint32_t unused;
@@ -18,7 +20,7 @@ struct chain {
 
 #define CHAIN_SLOTS 7
 /* A descriptor: one cache line. next: another descriptor, or a marker that names the chain (the head word's address with
- * CHAIN_MANY set), or CHAIN_FREE. */
+ * CHAIN_MANY set), or CHAIN_FREE. Constructed state: no entries, CHAIN_FREE. */
 #define CHAIN_FREE 2UL
 struct chain_desc {
 	atomic64 slot[CHAIN_SLOTS]; /* spte pointers, 0 = hole */
@@ -29,20 +31,24 @@ _Static_assert(sizeof(struct chain_desc) == 64, "one cache line");
 /* A cache of descriptors (one for rmap, another for parents). */
 void chain_cache_init(struct slab_cache *c, const char *name);
 
-/* Descriptors taken before a lock, so that no path fails half done. */
+/* Descriptors taken before a lock, so that no path fails half done. `cache` is set by the owner, n = 0 to begin with. */
 #define CHAIN_RESERVE 8
 struct chain_reserve {
 	struct slab_cache *cache;
 	unsigned n;
 	struct chain_desc *desc[CHAIN_RESERVE];
 };
-/* Tops the reserve up to at least n <= CHAIN_RESERVE descriptors; false when memory is out. Outside sections, locks. */
+/* Tops the reserve up to at least n <= CHAIN_RESERVE descriptors; false when memory is out (what was got is kept). Outside
+ * sections and locks. */
 bool chain_reserve(struct chain_reserve *r, unsigned n);
+/* Gives all of the reserve back. Any context. */
 void chain_unreserve(struct chain_reserve *r);
 
-/* Adds s to the chain and writes its location word; uses at most one descriptor of r. Under the chain's lock. */
+/* Adds s to the chain and writes its location word, which must be 0; uses at most one descriptor of r, and holds one is a
+ * duty of the caller. Under the chain's lock. */
 void chain_add(struct chain *c, struct chain_reserve *r, spte_t *s);
-/* Removes s, found by its location word, without a search; an emptied descriptor goes back to `cache`. Under the lock. */
+/* Removes s, found by its location word, without a search; an emptied descriptor goes back to `cache`. The location word
+ * becomes 0. Under the chain's lock. */
 void chain_remove(struct chain *c, struct slab_cache *cache, spte_t *s);
 bool chain_empty(const struct chain *c);
 
@@ -53,14 +59,16 @@ spte_t *chain_first(const struct chain *c);
 /* The lockless reader. Calls visit(ctx, s) for every entry that stays in the chain from start to end of the walk at
  * least once (entries that come or go: maybe, maybe twice, and an s visited may by then belong to another chain: visit
  * must compare the value). In an RCU section. visit returns the number of extra tries (cmpxchg failures) it had.
- * Returns false when it gave up: entries visited + tries > 2 x recorded length + 64. */
+ * Returns false when it gave up: entries visited + tries would have exceeded 2 x recorded length + 64, or descriptors
+ * stepped over did. */
 struct chain_walk { uint64_t visited, restarts; }; /* added to */
 typedef unsigned (*chain_visit)(void *ctx, spte_t *s);
 static inline bool chain_walk(struct chain *c, chain_visit visit, void *ctx, struct chain_walk *w);
 
 /* For the audit, under the lock: every descriptor reachable has this chain's marker at the end, entries == length,
- * location words name their slots, the hole list is exact. Calls visit on each entry. Returns the number of violations,
- * each reported by host_log(HOST_ERROR, "audit: ..."). */
+ * location words name their slots, prev pointers and the hole list are exact. Calls visit (may be 0) on each entry, which
+ * returns violations of its own. Returns the number of violations, each found here reported by host_log(HOST_ERROR,
+ * "audit: ..."). */
 unsigned chain_audit(struct chain *c, chain_visit visit, void *ctx);
 
 #include "mm/chain_walk.h" /* the reader, inline: its argument and its code */
