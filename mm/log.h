@@ -18,6 +18,10 @@ enum log_outcome {
 struct log_test { uint64_t stop_ticks, skip; };
 extern struct log_test log_test;
 
+/* The turn that harvests of one guest take, and whoever needs them to stand still. Never waited for: false is LOG_BUSY. */
+bool log_turn_take(struct mmu *m);
+void log_turn_end(struct mmu *m);
+
 /* Starts logging for one more user: O(words of bitmap), all pages count as dirty. LOG_BUSY or LOG_DONE. */
 enum log_outcome log_start(struct mmu *m);
 enum log_outcome log_stop(struct mmu *m);

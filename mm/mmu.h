@@ -79,9 +79,10 @@ struct mmu {
 	struct shadow **hash;     /* shadow pages by (gfn, role) */
 	uint64_t hash_mask, hash_seed;
 	struct shadow *unsync;    /* list of unsync shadow pages */
-	struct shadow *dying;     /* unhashed, to be freed after the flush */
+	unsigned unsync_upper;    /* those of level 2 and above among them */
 	struct shadow *all;       /* every shadow page, for the audit */
 	uint64_t used, budget;    /* shadow pages */
+	unsigned phys_bits;       /* MAXPHYADDR that the guest sees; fixed before it runs */
 
 	/* TLB protocol (tlb.c) */
 	atomic64 generation;      /* from 1; bumped by whoever invalidates */
@@ -107,10 +108,14 @@ struct mmu_vcpu {
 	struct shadow *root[4];   /* pinned: level-4 root in [0], or the four level-2 shadows of a 32-bit guest */
 	spte_t *pae_root;         /* page below 4 GiB: the four PDPTEs of a guest without long mode */
 	bool root_stale;          /* reload before the next entry */
+	bool sync_wanted;         /* an INVLPG's sync met another flow: again at the reload */
 	struct chain_reserve rmap, parents;
 	struct table *tables[8];  /* reserve of shadow tables */
 	unsigned tables_n;
 };
+
+/* MAXPHYADDR for guests made from now on, bits; 36 until set. */
+extern unsigned mmu_phys_bits;
 
 /* Once, after page_init: makes the caches of shadow tables and descriptors. */
 void mmu_global_init(void);
@@ -120,6 +125,8 @@ bool mmu_init(struct mmu *m, const char *name, uint64_t budget);
 /* Gives it `bytes` (page multiple) of zeroed RAM laid out as GUEST-ABI says: 0-0x9ffff, 0x100000 up to 3 GiB, the rest
  * from 4 GiB. False: not that much free; nothing stays allocated. */
 bool mmu_add_ram(struct mmu *m, uint64_t bytes);
+/* Gives the RAM back (part of mmu_destroy and of a failed mmu_add_ram). No spte maps it. */
+void mmu_drop_ram(struct mmu *m);
 /* Gives everything back. No vCPU runs or will. Outside sections and locks. */
 void mmu_destroy(struct mmu *m);
 
@@ -170,8 +177,9 @@ uint64_t mmu_pages(const struct mmu *m);
 /* Demolish every shadow page, in steps; flushes. MMU_RESUME or MMU_RETRY. */
 enum mmu_outcome mmu_zap_all(struct mmu *m);
 
-/* Check every invariant of mm/README.md on this guest, in bounded steps; the number of violations, each logged by name. Not
- * while another CPU runs this guest, but may be called from one of its vCPUs outside the guest. */
+/* Check every invariant of mm/README.md on this guest; the number of violations, each logged by name, or MMU_AUDIT_BUSY when a
+ * harvest has the turn. Not while another CPU runs this guest, but may be called from one of its vCPUs outside the guest. */
+#define MMU_AUDIT_BUSY (~0UL)
 uint64_t mmu_audit(struct mmu *m);
 
 #endif

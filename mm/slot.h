@@ -7,7 +7,7 @@
 
 struct mmu;
 
-#define SLOT_MAX 4
+#define SLOT_MAX 16
 #define SLOT_LEVELS 3 /* rmap heads for 4 KiB, 2 MiB and 1 GiB leaves */
 
 /* Bitmaps of a slot, one bit a page. Only DIRTY is touched without the harvest's turn. */
@@ -56,6 +56,9 @@ static inline void slot_mark_dirty(struct slot *s, gfn_t f)
 	/* seq_cst RMW: partner is the acquiring xchg of the word in the harvest (log.c) */
 	fetch_or_seq(&s->bits[SLOT_DIRTY][i / 64], 1UL << (i % 64));
 }
+
+/* Sets every bit of a bitmap, none past the slot's end. Any context. */
+void slot_fill(struct slot *s, enum slot_bitmap which);
 
 /* Makes a slot of `pages` pages at f, backed by the host frames from h on (not zeroed), all dirty; 0 when memory is out or
  * there are SLOT_MAX. Before the guest runs. */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Leaf sptes: computing and writing one. Inside mm/ only. Under the lock, in a publishing section. */
+#ifndef MM_LEAF_H
+#define MM_LEAF_H
+
+#include "mm/shadow.h"
+
+/* A 4 KiB leaf over host frame h: rights from ACC_ bits; writable: MMU_WRITABLE too. Never W. */
+static inline uint64_t leaf_value(hfn_t h, unsigned access, bool writable)
+{
+	return hfn_hpa(h).v | SPTE_P | SPTE_A | SPTE_SIZE(1) | (access & ACC_U ? SPTE_U : 0) |
+	       (access & ACC_X ? 0 : SPTE_NX) | (writable ? SPTE_MMU_WRITABLE : 0);
+}
+
+/* Puts `value` into an entry of s: over nothing, or over a leaf of the same frame, whose W stays if the new value is still
+ * MMU_WRITABLE; another frame's leaf is dropped first. Publishes: spte, rmap entry, dirty bit. True when the entry already
+ * allowed all that value allows. */
+bool leaf_install(struct shadow *s, unsigned index, uint64_t value, struct slot *slot, gfn_t page,
+	struct chain_reserve *r);
+
+/* Narrows or widens a present leaf in place, W never added; slot and page are those of its frame. */
+void leaf_change(struct shadow *s, unsigned index, uint64_t value, struct slot *slot, gfn_t page);
+
+#endif

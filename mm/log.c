@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* The dirty log and its lockless walker.
+ *
+ * Publishers (leaf.c, fault.c, gmem.c): in one publishing section, the spte, then its rmap entry, then the dirty bit by a
+ * locked RMW. A harvest:
+ *
+ *   0 a grace period for publishers   whoever opened a page before the call has set its bit (contract.pml, fixup.pml)
+ *   1 take the bits (acquiring xchg)  what was published before a bit is visible to the walk (publish.pml)
+ *   2 walk each page's chain          clears W of every writable leaf of the page; a failed cmpxchg looks again
+ *   3 flush, collect acknowledgements no CPU writes through a translation older than 2
+ *   4 hand the bits on                only now may the pages be read
+ *
+ * Why nothing is lost. A write that completed before the call went through a writable spte that was published, so its bit
+ * was set by the end of 0, and is in 1, or was taken by an earlier harvest, whose 2 and 3 had then not happened to that
+ * spte: it was published after that harvest's 1, and so was its bit. A write after the flush of this harvest faults, and
+ * the fix-up sets the bit again. A write between 1 and 3 is in the page before 4 reads it.
+ *
+ * Who may be missed by the walk: an spte installed after 1 (its bit comes after it, for the next harvest) and one
+ * removed (its writes are over with the flush, and the bit was set by then).
+ *
+ * The walker takes no lock that a vCPU takes. Harvests of one guest take turns by one flag, which nobody waits for.
+ * Not promised: that a page reported was written (named over-reports: first harvest after a start, a walk given up, a
+ * zapped writable spte, an instruction that faulted and did not complete).
+ */
+#include "mm/log.h"
+#include "mm/rcu.h"
+#include "mm/tlb.h"
+
+struct log_test log_test;
+
+struct protect {
+	uint64_t want; /* P, W, size and frame of a writable leaf of this page */
+	uint64_t done;
+};
+
+static unsigned protect_visit(void *ctx, spte_t *s)
+{
+	struct protect *p = ctx;
+	uint64_t old = load_acquire(s); /* partner: leaf_install */
+	unsigned tries = 0;
+
+	while ((old & (SPTE_P | SPTE_W | SPTE_SIZE_MASK | SPTE_PFN_MASK)) == p->want) {
+		if (cmpxchg_seq(s, &old, old & ~SPTE_W)) {
+			p->done++;
+			break;
+		}
+		tries++;
+	}
+	return tries;
+}
+
+bool log_turn_take(struct mmu *m)
+{
+	uint32_t free = 0;
+
+	return cmpxchg_seq(&m->harvesting, &free, 1); /* partner: turn_end */
+}
+
+void log_turn_end(struct mmu *m)
+{
+	store_release(&m->harvesting, 0);
+}
+
+static uint64_t take_bits(struct slot *s)
+{
+	uint64_t pages = 0;
+
+	for (uint64_t w = 0; w < s->words; w++) {
+		uint64_t bits = 0;
+
+		/* A clear word need not be taken: the grace period has made every bit of an earlier write visible. */
+		if (load_relaxed(&s->bits[SLOT_DIRTY][w]))
+			bits = xchg_acquire(&s->bits[SLOT_DIRTY][w], 0); /* partner: slot_mark_dirty */
+		store_relaxed(&s->bits[SLOT_TAKEN][w], bits);
+		pages += (unsigned)__builtin_popcountl(bits);
+	}
+	return pages;
+}
+
+static bool skipped(uint64_t page)
+{
+	return __builtin_expect(log_test.skip != 0, 0) && page % log_test.skip == log_test.skip - 1;
+}
+
+/* Walks the chains of one bitmap word's pages; a section of its own, so grace periods get through. */
+static void protect_word(struct slot *s, uint64_t w, struct protect *p, struct chain_walk *walk, uint64_t *gaveup)
+{
+	uint64_t bits = load_relaxed(&s->bits[SLOT_TAKEN][w]);
+
+	rcu_read_lock(RCU_WALK);
+	for (; bits; bits &= bits - 1) {
+		uint64_t i = w * 64 + (unsigned)__builtin_ctzl(bits);
+
+		if (skipped(i))
+			continue;
+		p->want = hfn_hpa(hfn(s->hfn.v + i)).v | SPTE_P | SPTE_W | SPTE_SIZE(1);
+		if (!chain_walk(&s->chain[0][i], protect_visit, p, walk)) {
+			slot_mark_dirty(s, gfn(s->gfn.v + i)); /* reported, and looked at again */
+			++*gaveup;
+		}
+	}
+	rcu_read_unlock(RCU_WALK);
+}
+
+static void hand_on(struct slot *s)
+{
+	for (uint64_t w = 0; w < s->words; w++) {
+		uint64_t bits = load_relaxed(&s->bits[SLOT_TAKEN][w]);
+
+		if (bits == 0)
+			continue;
+		if (log_test.skip)
+			for (unsigned b = 0; b < 64; b++)
+				if (skipped(w * 64 + b))
+					bits &= ~(1UL << b);
+		fetch_or_seq(&s->bits[SLOT_COPY][w], bits); /* partner: replica.c takes them without the turn */
+		store_relaxed(&s->bits[SLOT_SINCE][w], load_relaxed(&s->bits[SLOT_SINCE][w]) | bits);
+	}
+}
+
+static void stop_for_test(void)
+{
+	uint64_t until = host_clock() + log_test.stop_ticks;
+
+	while (log_test.stop_ticks && host_clock() < until)
+		host_relax();
+}
+
+/* A round; the caller has the turn. */
+static void harvest(struct mmu *m, struct log_round *r)
+{
+	unsigned slots = load_acquire(&m->slots);
+	struct protect p = {0};
+	struct chain_walk walk = {0};
+	uint64_t gaveup = 0, pages = 0;
+
+	rcu_wait(RCU_MASK_PUBLISH);
+	for (unsigned i = 0; i < slots; i++)
+		pages += take_bits(&m->slot[i]);
+	stop_for_test();
+	if (pages) {
+		for (unsigned i = 0; i < slots; i++)
+			for (uint64_t w = 0; w < m->slot[i].words; w++)
+				if (load_relaxed(&m->slot[i].bits[SLOT_TAKEN][w]))
+					protect_word(&m->slot[i], w, &p, &walk, &gaveup);
+		tlb_flush(m);
+		for (unsigned i = 0; i < slots; i++)
+			hand_on(&m->slot[i]);
+	}
+	count_add(&m->stats.rounds, 1);
+	count_add(&m->stats.dirty, pages);
+	count_add(&m->stats.protected, p.done);
+	count_add(&m->stats.restarts, walk.restarts);
+	count_add(&m->stats.gaveup, gaveup);
+	if (r)
+		*r = (struct log_round){.pages = pages, .protected = p.done, .restarts = walk.restarts, .gaveup = gaveup};
+}
+
+enum log_outcome log_harvest(struct mmu *m, struct log_round *r)
+{
+	if (load_acquire(&m->logging) == 0)
+		return LOG_OFF;
+	if (!log_turn_take(m))
+		return LOG_BUSY;
+	harvest(m, r);
+	log_turn_end(m);
+	return LOG_DONE;
+}
+
+static void start(struct mmu *m)
+{
+	/* The mode first, then the bits: whatever was opened without protection is dirty now (logstart.pml). */
+	if (fetch_add_seq(&m->logging, 1) == 0)
+		for (unsigned i = 0; i < load_acquire(&m->slots); i++)
+			slot_fill(&m->slot[i], SLOT_DIRTY);
+}
+
+enum log_outcome log_start(struct mmu *m)
+{
+	if (!log_turn_take(m))
+		return LOG_BUSY;
+	start(m);
+	log_turn_end(m);
+	return LOG_DONE;
+}
+
+enum log_outcome log_stop(struct mmu *m)
+{
+	if (!log_turn_take(m))
+		return LOG_BUSY;
+	fetch_sub_seq(&m->logging, 1);
+	log_turn_end(m);
+	return LOG_DONE;
+}
+
+enum log_outcome log_view_start(struct mmu *m)
+{
+	if (!log_turn_take(m))
+		return LOG_BUSY;
+	if (!m->view)
+		start(m);
+	m->view = true;
+	/* the first harvest after a start reports every page, whoever else is logging */
+	for (unsigned i = 0; i < load_acquire(&m->slots); i++)
+		slot_fill(&m->slot[i], SLOT_SINCE);
+	log_turn_end(m);
+	return LOG_DONE;
+}
+
+enum log_outcome log_view_harvest(struct mmu *m, uint64_t *pages)
+{
+	if (!log_turn_take(m))
+		return LOG_BUSY;
+	if (!m->view) {
+		log_turn_end(m);
+		return LOG_OFF;
+	}
+	harvest(m, 0);
+	*pages = 0;
+	for (unsigned i = 0; i < load_acquire(&m->slots); i++) {
+		struct slot *s = &m->slot[i];
+
+		for (uint64_t w = 0; w < s->words; w++) {
+			uint64_t bits = load_relaxed(&s->bits[SLOT_SINCE][w]);
+
+			store_relaxed(&s->bits[SLOT_SINCE][w], 0);
+			store_relaxed(&s->bits[SLOT_VIEW][w], bits);
+			*pages += (unsigned)__builtin_popcountl(bits);
+		}
+	}
+	log_turn_end(m);
+	return LOG_DONE;
+}
+
+enum log_outcome log_view_stop(struct mmu *m)
+{
+	if (!log_turn_take(m))
+		return LOG_BUSY;
+	if (m->view)
+		fetch_sub_seq(&m->logging, 1);
+	m->view = false;
+	log_turn_end(m);
+	return LOG_DONE;
+}
+
+bool log_view_test(struct mmu *m, gfn_t f)
+{
+	struct slot *s = slot_find(m, f);
+	uint64_t i;
+
+	if (!s)
+		return false;
+	i = slot_index(s, f);
+	return load_relaxed(&s->bits[SLOT_VIEW][i / 64]) >> (i % 64) & 1;
+}

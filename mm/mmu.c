@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a guest's MMU and of its vCPUs' roots. */
+#include "mm/mmu.h"
+#include "mm/rcu.h"
+#include "mm/reserve.h"
+#include "mm/shadow.h"
+#include "mm/sync.h"
+#include "mm/tlb.h"
+
+#define TABLE_BLOCK_ORDER 5  /* 128 KiB: fifteen shadow tables and their bookkeeping */
+#define RELOAD_TRIES 16
+#define ZAP_BATCH 16         /* shadow pages demolished with one flush */
+
+unsigned mmu_phys_bits = 36;
+
+void mmu_global_init(void)
+{
+	slab_init(&shadow_cache, "shadow", TABLE_BLOCK_ORDER, sizeof(struct table), (sizeof(struct shadow) + 7) & ~7u,
+		PAGE_ANY, 0);
+	chain_cache_init(&rmap_cache, "rmap");
+	chain_cache_init(&parent_cache, "parents");
+}
+
+static uint64_t hash_bytes(const struct mmu *m)
+{
+	return (m->hash_mask + 1) * sizeof *m->hash;
+}
+
+bool mmu_init(struct mmu *m, const char *name, uint64_t budget)
+{
+	uint64_t buckets = 64;
+
+	while (buckets < budget)
+		buckets *= 2;
+	*m = (struct mmu){.name = name, .budget = budget, .phys_bits = mmu_phys_bits, .hash_mask = buckets - 1};
+	m->hash_seed = host_clock() * 0x9e3779b97f4a7c15UL;
+	store_relaxed(&m->generation, 1);
+	m->hash = page_alloc_array(hash_bytes(m));
+	return m->hash != 0;
+}
+
+void mmu_destroy(struct mmu *m)
+{
+	CHECK(m->vcpus == 0);
+	mmu_zap_all(m);
+	CHECK(m->used == 0);
+	/* Other guests' fix-ups may hold a slot of ours, found through a recycled table. */
+	for (unsigned i = 0; i < load_relaxed(&m->slots); i++)
+		for (uint64_t p = 0; p < m->slot[i].pages; p++)
+			page_frame(hfn(m->slot[i].hfn.v + p))->owner = 0;
+	rcu_wait(RCU_MASK_ALL);
+	mmu_drop_ram(m);
+	if (m->hash)
+		page_free_array(m->hash, hash_bytes(m));
+	m->hash = 0;
+}
+
+bool mmu_vcpu_init(struct mmu_vcpu *v, struct mmu *m)
+{
+	hfn_t low = page_alloc(0, PAGE_LOW); /* CR3 of a guest without long mode has 32 bits */
+
+	if (!hfn_valid(low))
+		return false;
+	if (m->vcpus == MMU_MAX_VCPUS) {
+		page_free(low, 0);
+		return false;
+	}
+	*v = (struct mmu_vcpu){.mmu = m, .root_stale = true, .pae_root = hfn_virt(low)};
+	__builtin_memset(v->pae_root, 0, PAGE_SIZE);
+	v->rmap.cache = &rmap_cache;
+	v->parents.cache = &parent_cache;
+	store_relaxed(&v->cpu, ~0u);
+	m->vcpu[m->vcpus++] = v;
+	return true;
+}
+
+void mmu_vcpu_destroy(struct mmu_vcpu *v)
+{
+	struct mmu *m = v->mmu;
+	unsigned i = 0;
+
+	while (m->vcpu[i] != v)
+		i++;
+	m->vcpu[i] = m->vcpu[--m->vcpus];
+	lock_take(&m->lock);
+	for (i = 0; i < 4; i++)
+		if (v->root[i])
+			shadow_unpin(v->root[i]);
+	lock_drop(&m->lock);
+	while (v->tables_n)
+		slab_free(&shadow_cache, v->tables[--v->tables_n]);
+	chain_unreserve(&v->rmap);
+	chain_unreserve(&v->parents);
+	page_free(hpa_hfn(host_phys(v->pae_root)), 0);
+}
+
+bool reserve_fill(struct mmu_vcpu *v)
+{
+	while (v->tables_n < sizeof v->tables / sizeof *v->tables) {
+		struct table *t = slab_alloc(&shadow_cache);
+
+		if (!t)
+			break;
+		v->tables[v->tables_n++] = t;
+	}
+	return v->tables_n >= RESERVE_TABLES && chain_reserve(&v->rmap, CHAIN_RESERVE) &&
+	       chain_reserve(&v->parents, CHAIN_RESERVE);
+}
+
+/* gfn and role of root i; the number of roots. */
+static unsigned root_identity(const struct mmu_vcpu *v, unsigned i, gfn_t *f, union role *r)
+{
+	*r = (union role){.access = ACC_ALL};
+	if (!(v->paging.cr0 & CR0_PG)) {
+		r->level = 2;
+		r->mode = ROLE_UNPAGED;
+		r->direct = 1;
+		r->dirty = 1;
+		*f = gfn((uint64_t)i << 18);
+		return 4;
+	}
+	r->level = 4;
+	r->mode = ROLE_LONG;
+	r->nx = (v->paging.efer & EFER_NXE) != 0;
+	r->wp = (v->paging.cr0 & CR0_WP) != 0;
+	*f = gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS));
+	return 1;
+}
+
+static void replace_root(struct mmu_vcpu *v, unsigned i, struct shadow *s)
+{
+	if (s == v->root[i])
+		return;
+	if (s)
+		s->pins++;
+	if (v->root[i])
+		shadow_unpin(v->root[i]);
+	v->root[i] = s;
+	store_relaxed(&v->seen, 0); /* any change of root flushes the id */
+	store_relaxed(&v->pae_root[i], s ? host_phys(s->table).v | SPTE_P : 0);
+}
+
+/* One root; MMU_RETRY with *again when only another try is needed. */
+static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fault *f, bool *again)
+{
+	struct mmu *m = v->mmu;
+	struct shadow *s, *build = 0;
+	bool sync = false;
+	union role r;
+	gfn_t g;
+
+	root_identity(v, i, &g, &r);
+	lock_take(&m->lock);
+	s = v->root[i];
+	if (!s || s->gfn.v != g.v || s->role.word != r.word || load_relaxed(&s->state) != SHADOW_LIVE)
+		s = shadow_find(m, g, r);
+	if (!s && m->used >= m->budget) {
+		lock_drop(&m->lock);
+		f->reason = "shadow-page budget exhausted (raise shadow=)";
+		return MMU_END;
+	}
+	if (!s) {
+		s = shadow_new(v, g, r);
+		build = r.direct ? 0 : s;
+	} else if (s != v->root[i] && !r.direct && m->unsync) {
+		sync = true;
+	}
+	if (!build && !sync && load_relaxed(&s->state) == SHADOW_LIVE)
+		replace_root(v, i, s);
+	lock_drop(&m->lock);
+	*again = build || sync;
+	if (build)
+		return sync_build(build) == MMU_RESUME ? MMU_RETRY : (*again = false, MMU_RETRY);
+	if (sync)
+		return sync_all(m) == MMU_RESUME ? MMU_RETRY : (*again = false, MMU_RETRY);
+	return v->root[i] == s ? MMU_RESUME : MMU_RETRY;
+}
+
+enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
+{
+	struct mmu *m = v->mmu;
+	union role r;
+	gfn_t g;
+	unsigned n = root_identity(v, 0, &g, &r), tries = RELOAD_TRIES;
+
+	if (v->sync_wanted && sync_all(m) == MMU_RETRY)
+		return MMU_RETRY;
+	v->sync_wanted = false;
+	if (!r.direct && !slot_find(m, g)) {
+		f->reason = "page-table root outside memory";
+		return MMU_END;
+	}
+	for (unsigned i = 0; i < n;) {
+		bool again = false;
+		enum mmu_outcome o;
+
+		if (!reserve(v)) {
+			f->reason = "out of memory for shadow pages";
+			return MMU_END;
+		}
+		o = load_root(v, i, f, &again);
+		if (o == MMU_RESUME)
+			i++;
+		else if (o == MMU_END || !again || --tries == 0)
+			return o;
+	}
+	if (v->root[n % 4]) { /* the mode changed */
+		lock_take(&m->lock);
+		for (unsigned i = n; i < 4; i++)
+			replace_root(v, i, 0);
+		lock_drop(&m->lock);
+	}
+	v->root_stale = false;
+	return MMU_RESUME;
+}
+
+enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, struct mmu_fault *f)
+{
+	if ((p->cr0 & CR0_PG) && !(p->efer & EFER_LMA)) {
+		f->reason = "paging without long mode is not supported yet";
+		return MMU_END;
+	}
+	if (v->mmu->unsync && sync_all(v->mmu) == MMU_RETRY)
+		return MMU_RETRY;
+	v->paging = *p;
+	v->root_stale = true;
+	store_relaxed(&v->seen, 0);
+	return mmu_reload(v, f) == MMU_END ? MMU_END : MMU_RESUME; /* a RETRY is done again before the entry */
+}
+
+hpa_t mmu_root(const struct mmu_vcpu *v)
+{
+	return host_phys(v->paging.cr0 & CR0_PG ? (void *)v->root[0]->table : (void *)v->pae_root);
+}
+
+enum mmu_outcome mmu_zap_all(struct mmu *m)
+{
+	for (bool more = true; more;) {
+		struct shadow *dying = 0;
+		unsigned n = 0;
+
+		lock_take(&m->lock);
+		for (struct shadow *s = m->all; s && n < ZAP_BATCH; s = s->next) {
+			if (load_relaxed(&s->state) == SHADOW_DYING)
+				continue;
+			shadow_kill(s, &dying);
+			n++;
+		}
+		lock_drop(&m->lock);
+		more = n == ZAP_BATCH;
+		shadow_bury(m, dying);
+	}
+	return MMU_RESUME;
+}

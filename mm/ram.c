@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* A guest's RAM: which gfns there are, and host frames for them. */
+#include "mm/mmu.h"
+
+#define HOLE_FIRST 0xa0UL        /* gfn: VGA and option ROMs, left out */
+#define HOLE_LAST 0x100UL        /* gfn after the hole */
+#define LOW_END 0xc0000UL        /* gfn of 3 GiB */
+#define HIGH_START 0x100000UL    /* gfn of 4 GiB */
+
+static void free_run(uint64_t first, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages;) {
+		unsigned order = 0;
+
+		while (order < PAGE_MAX_ORDER && !((first + i) >> order & 1) && (2UL << order) <= pages - i)
+			order++;
+		page_free(hfn(first + i), order);
+		i += 1UL << order;
+	}
+}
+
+/* The largest block not above `pages` rounded up to a power of two. */
+static hfn_t take_block(uint64_t pages, unsigned *order)
+{
+	hfn_t h;
+
+	for (*order = 0; *order < PAGE_MAX_ORDER && (1UL << *order) < pages; ++*order)
+		;
+	while (!hfn_valid(h = page_alloc(*order, PAGE_ANY)) && *order > 0)
+		--*order;
+	return h;
+}
+
+static bool add_slot(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
+{
+	if (slot_add(m, gfn(f), hfn(h), pages))
+		return true;
+	free_run(h, pages);
+	return false;
+}
+
+/* A block at gfn f; only the first, at 0, has the hole. */
+static bool add_block(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
+{
+	__builtin_memset(hfn_virt(hfn(h)), 0, pages * PAGE_SIZE);
+	if (f > 0 || pages <= HOLE_FIRST)
+		return add_slot(m, f, h, pages);
+	if (!add_slot(m, 0, h, HOLE_FIRST)) {
+		free_run(h + HOLE_FIRST, pages - HOLE_FIRST);
+		return false;
+	}
+	if (pages <= HOLE_LAST) {
+		free_run(h + HOLE_FIRST, pages - HOLE_FIRST);
+		return true;
+	}
+	free_run(h + HOLE_FIRST, HOLE_LAST - HOLE_FIRST);
+	return add_slot(m, HOLE_LAST, h + HOLE_LAST, pages - HOLE_LAST);
+}
+
+static bool add_region(struct mmu *m, uint64_t first, uint64_t pages)
+{
+	while (pages > 0) {
+		unsigned order;
+		hfn_t h = take_block(pages, &order);
+		uint64_t got = 1UL << order;
+
+		if (!hfn_valid(h))
+			return false;
+		if (got > pages) {
+			free_run(h.v + pages, got - pages);
+			got = pages;
+		}
+		if (!add_block(m, first, h.v, got))
+			return false;
+		first += got;
+		pages -= got;
+	}
+	return true;
+}
+
+bool mmu_add_ram(struct mmu *m, uint64_t bytes)
+{
+	uint64_t pages = bytes / PAGE_SIZE, low = pages < LOW_END ? pages : LOW_END;
+
+	if (pages > page_free_count())
+		return false;
+	if (add_region(m, 0, low) && add_region(m, HIGH_START, pages - low))
+		return true;
+	mmu_drop_ram(m);
+	return false;
+}
+
+void mmu_drop_ram(struct mmu *m)
+{
+	for (unsigned i = load_relaxed(&m->slots); i-- > 0;) {
+		struct slot *s = &m->slot[i];
+		uint64_t pages = s->pages;
+
+		slot_drop(s);
+		free_run(s->hfn.v, pages);
+	}
+	store_release(&m->slots, 0);
+}
+
+uint64_t mmu_pages(const struct mmu *m)
+{
+	uint64_t pages = 0;
+
+	for (unsigned i = 0; i < load_acquire(&m->slots); i++)
+		pages += m->slot[i].pages;
+	return pages;
+}

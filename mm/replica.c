@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#include "mm/replica.h"
+
+bool replica_init(struct replica *r, struct mmu *m)
+{
+	*r = (struct replica){.mmu = m};
+	for (unsigned i = 0; i < load_acquire(&m->slots); i++) {
+		r->copy[i] = page_alloc_array(m->slot[i].pages * PAGE_SIZE);
+		if (!r->copy[i]) {
+			replica_destroy(r);
+			return false;
+		}
+	}
+	log_start(m); /* nobody else has the turn before the guest runs */
+	return true;
+}
+
+void replica_destroy(struct replica *r)
+{
+	for (unsigned i = 0; i < SLOT_MAX; i++)
+		if (r->copy[i])
+			page_free_array(r->copy[i], r->mmu->slot[i].pages * PAGE_SIZE);
+	*r = (struct replica){.mmu = r->mmu};
+}
+
+static uint64_t copy_slot(struct replica *r, unsigned i)
+{
+	struct slot *s = &r->mmu->slot[i];
+	uint64_t pages = 0;
+
+	for (uint64_t w = 0; w < s->words; w++) {
+		uint64_t bits = 0;
+
+		if (load_relaxed(&s->bits[SLOT_COPY][w]))
+			bits = xchg_acquire(&s->bits[SLOT_COPY][w], 0); /* partner: hand_on in log.c */
+		for (; bits; bits &= bits - 1, pages++) {
+			uint64_t p = w * 64 + (unsigned)__builtin_ctzl(bits);
+
+			__builtin_memcpy((char *)r->copy[i] + p * PAGE_SIZE, hfn_virt(hfn(s->hfn.v + p)), PAGE_SIZE);
+		}
+	}
+	return pages;
+}
+
+enum log_outcome replica_round(struct replica *r, struct log_round *round)
+{
+	enum log_outcome o = log_harvest(r->mmu, round);
+	uint64_t pages = 0;
+
+	if (o != LOG_DONE)
+		return o;
+	for (unsigned i = 0; i < load_acquire(&r->mmu->slots); i++)
+		pages += copy_slot(r, i);
+	r->copied += pages;
+	for (unsigned i = sizeof r->last / sizeof *r->last - 1; i > 0; i--)
+		r->last[i] = r->last[i - 1];
+	r->last[0] = pages;
+	return LOG_DONE;
+}
+
+uint64_t replica_compare(const struct replica *r, gfn_t *first)
+{
+	uint64_t bad = 0;
+
+	for (unsigned i = 0; i < load_acquire(&r->mmu->slots); i++) {
+		struct slot *s = &r->mmu->slot[i];
+
+		for (uint64_t p = 0; p < s->pages; p++) {
+			if (!__builtin_memcmp((char *)r->copy[i] + p * PAGE_SIZE, hfn_virt(hfn(s->hfn.v + p)), PAGE_SIZE))
+				continue;
+			if (bad++ == 0)
+				*first = gfn(s->gfn.v + p);
+		}
+	}
+	return bad;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* A vCPU's reserve: what one try of the fault path may need, taken before any lock. Inside mm/ only. */
+#ifndef MM_RESERVE_H
+#define MM_RESERVE_H
+
+#include "mm/mmu.h"
+
+#define RESERVE_TABLES 4  /* one path of direct tables, or one guest table */
+#define RESERVE_PARENTS 4 /* one link a level */
+#define RESERVE_RMAP 1
+
+bool reserve_fill(struct mmu_vcpu *v);
+
+/* False when memory is out. Outside sections and locks. */
+static inline bool reserve(struct mmu_vcpu *v)
+{
+	if (v->tables_n >= RESERVE_TABLES && v->parents.n >= RESERVE_PARENTS && v->rmap.n >= RESERVE_RMAP)
+		return true;
+	return reserve_fill(v);
+}
+
+/* The shadow root that translates a. */
+static inline struct shadow *mmu_root_for(const struct mmu_vcpu *v, gva_t a)
+{
+	return v->root[v->paging.cr0 & CR0_PG ? 0 : a.v >> 30 & 3];
+}
+
+#endif

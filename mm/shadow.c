@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Shadow pages: finding, linking, emptying, demolishing. */
+#include "mm/shadow.h"
+#include "mm/gpte.h"
+#include "mm/rcu.h"
+#include "mm/tlb.h"
+
+#define STEP 64 /* items between two lock breaks */
+
+struct slab_cache shadow_cache, rmap_cache, parent_cache;
+
+struct shadow *shadow_of_spte(spte_t *s)
+{
+	return slab_side(&shadow_cache, spte_table(s));
+}
+
+struct shadow *shadow_of_link(uint64_t spte)
+{
+	return slab_side(&shadow_cache, hfn_virt(spte_hfn(spte)));
+}
+
+static struct shadow **bucket(struct mmu *m, gfn_t f)
+{
+	/* multiplicative hashing (Knuth, vol. 3, 6.4), seeded so that a guest cannot choose its collisions */
+	return &m->hash[((f.v ^ m->hash_seed) * 0x9e3779b97f4a7c15UL >> 32) & m->hash_mask];
+}
+
+struct shadow *shadow_find(struct mmu *m, gfn_t f, union role r)
+{
+	for (struct shadow *s = *bucket(m, f); s; s = s->hash_next)
+		if (s->gfn.v == f.v && s->role.word == r.word)
+			return s;
+	return 0;
+}
+
+struct shadow *shadow_next_table(struct mmu *m, gfn_t f, struct shadow *after)
+{
+	for (struct shadow *s = after ? after->hash_next : *bucket(m, f); s; s = s->hash_next)
+		if (s->gfn.v == f.v && !s->role.direct)
+			return s;
+	return 0;
+}
+
+struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
+{
+	struct mmu *m = v->mmu;
+	struct table *t = v->tables[--v->tables_n];
+	struct shadow *s = slab_side(&shadow_cache, t), **b = bucket(m, f);
+
+	*s = (struct shadow){.table = t, .mmu = m, .gfn = f, .role = r, .hash_next = *b, .next = m->all};
+	*b = s;
+	if (m->all)
+		m->all->prev = s;
+	m->all = s;
+	m->used++;
+	if (r.direct) {
+		store_relaxed(&s->state, SHADOW_LIVE);
+		return s;
+	}
+	/* The count first: from here on every install of this frame sees a page table (it reads the count under this
+	 * lock). seq_cst RMW: partner is the host store, which stores data and then reads the count. */
+	fetch_add_seq(slot_tables(slot_find(m, f), f), 1);
+	store_relaxed(&s->state, SHADOW_BUILDING);
+	s->pins = 1;
+	return s;
+}
+
+void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, struct chain_reserve *r)
+{
+	spte_t *s = &parent->table->spte[index];
+
+	CHECK(load_relaxed(&parent->state) == SHADOW_LIVE && load_relaxed(&child->state) == SHADOW_LIVE);
+	CHECK(load_relaxed(s) == 0);
+	/* release: the child's sptes before the link; the partner is a lock-free walk of the shadow (fault.c) */
+	store_release(s, host_phys(child->table).v | SPTE_P | SPTE_W | SPTE_U | SPTE_A);
+	parent->present++;
+	chain_add(&child->parents, r, s);
+}
+
+static void drop_leaf(struct shadow *s, spte_t *p)
+{
+	/* The spte before its rmap entry: a walker that no longer finds the entry finds no mapping either. The hardware
+	 * sets A and D meanwhile, so an exchange. */
+	uint64_t old = xchg_seq(p, 0);
+	struct slot *slot = slot_owner(spte_hfn(old));
+	gfn_t f = slot_gfn(slot, spte_hfn(old));
+
+	CHECK(slot->mmu == s->mmu);
+	if (old & SPTE_W)
+		slot_mark_dirty(slot, f);
+	/* owed: after the spte changed, before its entry leaves the chain (owed2.pml) */
+	if (old & SPTE_MMU_WRITABLE)
+		fetch_add_seq(&s->mmu->owed, 1);
+	chain_remove(slot_chain(slot, f, spte_level(old)), &rmap_cache, p);
+}
+
+bool shadow_drop(struct shadow *s, unsigned index)
+{
+	spte_t *p = &s->table->spte[index];
+	uint64_t old = load_relaxed(p);
+
+	if (old == 0)
+		return false;
+	s->present--;
+	if (spte_is_leaf(old)) {
+		drop_leaf(s, p);
+		return false;
+	}
+	store_release(p, 0);
+	chain_remove(&shadow_of_link(old)->parents, &parent_cache, p);
+	return true;
+}
+
+void shadow_set_unsync(struct shadow *s)
+{
+	struct mmu *m = s->mmu;
+
+	s->syncing = false;
+	if (s->unsync)
+		return;
+	s->unsync = true;
+	s->unsync_prev = 0;
+	s->unsync_next = m->unsync;
+	if (m->unsync)
+		m->unsync->unsync_prev = s;
+	m->unsync = s;
+	if (s->role.level > 1)
+		m->unsync_upper++;
+	count_add(&m->stats.unsyncs, 1);
+}
+
+void shadow_clear_unsync(struct shadow *s)
+{
+	struct mmu *m = s->mmu;
+
+	if (!s->unsync)
+		return;
+	s->unsync = s->syncing = false;
+	if (s->unsync_prev)
+		s->unsync_prev->unsync_next = s->unsync_next;
+	else
+		m->unsync = s->unsync_next;
+	if (s->unsync_next)
+		s->unsync_next->unsync_prev = s->unsync_prev;
+	if (s->role.level > 1)
+		m->unsync_upper--;
+}
+
+void shadow_kill(struct shadow *s, struct shadow **list)
+{
+	struct mmu *m = s->mmu;
+	struct shadow **b = bucket(m, s->gfn);
+
+	if (load_relaxed(&s->state) == SHADOW_DYING)
+		return;
+	while (*b != s)
+		b = &(*b)->hash_next;
+	*b = s->hash_next;
+	shadow_clear_unsync(s);
+	if (!s->role.direct)
+		fetch_sub_seq(slot_tables(slot_find(m, s->gfn), s->gfn), 1);
+	store_release(&s->state, SHADOW_DYING); /* partner: mmu_enter's look at the roots, after the flush's bump */
+	s->dying_next = *list;
+	*list = s;
+	s->pins++; /* the burial's */
+	count_add(&m->stats.zapped, 1);
+}
+
+static void free_shadow(struct shadow *s)
+{
+	struct mmu *m = s->mmu;
+
+	CHECK(s->present == 0 && chain_empty(&s->parents));
+	if (s->prev)
+		s->prev->next = s->next;
+	else
+		m->all = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+	m->used--;
+	slab_free(&shadow_cache, s->table);
+}
+
+void shadow_unpin(struct shadow *s)
+{
+	CHECK(s->pins > 0);
+	if (--s->pins == 0 && load_relaxed(&s->state) == SHADOW_DYING)
+		free_shadow(s);
+}
+
+/* A step of at most STEP items; false when there is nothing left. Sections are per step: a grace period gets through. */
+static bool dismantle(struct mmu *m, struct shadow *s, unsigned *index)
+{
+	unsigned n = 0;
+	spte_t *p;
+
+	rcu_read_lock(RCU_PUBLISH);
+	lock_take(&m->lock);
+	while (n < STEP && (p = chain_first(&s->parents))) {
+		shadow_drop(shadow_of_spte(p), spte_index(p));
+		n++;
+	}
+	for (; n < STEP && s->present && *index < TABLE_ENTRIES; n++)
+		shadow_drop(s, (*index)++);
+	lock_drop(&m->lock);
+	rcu_read_unlock(RCU_PUBLISH);
+	return n == STEP;
+}
+
+void shadow_bury(struct mmu *m, struct shadow *list)
+{
+	if (!list)
+		return;
+	for (struct shadow *s = list; s; s = s->dying_next)
+		for (unsigned index = 0; dismantle(m, s, &index);)
+			;
+	/* Unhook, flush, then reuse: paging-structure caches hold links that are gone from memory. */
+	tlb_flush(m);
+	while (list) {
+		struct shadow *s = list;
+
+		list = s->dying_next;
+		lock_take(&m->lock);
+		shadow_unpin(s);
+		lock_drop(&m->lock);
+	}
+}
+
+atomic64 *shadow_guest_table(const struct shadow *s)
+{
+	struct slot *slot = slot_find(s->mmu, s->gfn);
+
+	return slot ? hfn_virt(slot_hfn(slot, s->gfn)) : 0;
+}
+
+void shadow_child(const struct shadow *s, unsigned index, uint64_t gpte, gfn_t *f, union role *r)
+{
+	unsigned level = s->role.level;
+
+	*r = s->role;
+	r->level = level - 1;
+	if (s->role.direct) {
+		*f = gfn(s->gfn.v + index * gpte_pages(level));
+		return;
+	}
+	r->access &= gpte_access(gpte, s->role.nx);
+	r->direct = gpte_is_leaf(gpte, level);
+	r->dirty = r->direct && (gpte & GPTE_D);
+	*f = r->direct ? gpte_leaf_gfn(gpte, level) : gpte_gfn(gpte);
+}

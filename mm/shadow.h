@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* Shadow pages: one for each (guest table, role) in use. Inside mm/ only.
+ *
+ *            shadow_new            publish              shadow_kill                 flush, no pin
+ *   (free) ------------> BUILDING ---------> LIVE ------------------> DYING ------------------------> (free)
+ *                            \_______________________________________/
+ *
+ *   BUILDING  hashed and counted, its guest table not yet protected; whoever finds it gets RETRY.
+ *   LIVE      may be linked, loaded as a root, filled. Only a LIVE page is ever linked or filled: asserted.
+ *   DYING     unhashed; taken apart in steps; freed after the flush and the last pin. Nothing links or fills it.
+ *
+ * unsync (LIVE only): the guest may write the table's frame freely; the shadow is read again at the next INVLPG, CR3 load
+ * or link (sync.c). Tables of every level may be unsync: an upper table is nearly always part of the path by which the
+ * guest writes it, so that dropping its shadow would make the same write fault for ever.
+ */
+#ifndef MM_SHADOW_H
+#define MM_SHADOW_H
+
+#include "mm/gpte.h"
+#include "mm/mmu.h"
+
+enum role_mode { ROLE_UNPAGED, ROLE_32, ROLE_PAE, ROLE_LONG };
+
+/* What a shadow page is, beside its gfn. Compared as a whole word. */
+union role {
+	struct {
+		uint32_t level : 3;  /* 1 … 4 */
+		uint32_t mode : 2;   /* enum role_mode */
+		uint32_t direct : 1; /* shadows no table: gfn is the first page of the memory it maps linearly */
+		uint32_t quadrant : 2;
+		uint32_t access : 3; /* ACC_ of the parents */
+		uint32_t dirty : 1;  /* direct: the guest's D bit of the large page, 1 when unpaged; else 0 */
+		uint32_t nx : 1;     /* EFER.NXE */
+		uint32_t wp : 1;     /* CR0.WP */
+		uint32_t smep : 1, smap : 1;
+	};
+	uint32_t word;
+};
+_Static_assert(sizeof(union role) == 4, "a role is one word");
+
+enum shadow_state { SHADOW_BUILDING = 1, SHADOW_LIVE, SHADOW_DYING };
+
+/* All fields belong to mmu.lock but for those said to be otherwise. */
+struct shadow {
+	struct table *table;      /* for its whole life */
+	struct mmu *mmu;
+	gfn_t gfn;
+	union role role;
+	atomic32 state;           /* enum shadow_state; written under the lock, read by mmu_enter without it */
+	bool unsync;
+	bool syncing;             /* a sync is between protection and clearing unsync; a write clears it */
+	uint8_t writes;           /* times it went unsync since something was last installed in it */
+	uint32_t pins;            /* loaded roots, builders, syncers */
+	uint32_t present;         /* sptes that are not 0 */
+	struct chain parents;     /* sptes that link it */
+	struct shadow *hash_next;
+	struct shadow *prev, *next;               /* mmu.all */
+	struct shadow *unsync_prev, *unsync_next; /* mmu.unsync */
+	struct shadow *dying_next;                /* the killer's own list */
+};
+
+extern struct slab_cache shadow_cache, rmap_cache, parent_cache;
+
+/* The shadow page that an spte, or the pfn of a non-leaf spte, belongs to. */
+struct shadow *shadow_of_spte(spte_t *s);
+struct shadow *shadow_of_link(uint64_t spte);
+
+/* A LIVE or BUILDING shadow page; 0 when there is none. Lock held. */
+struct shadow *shadow_find(struct mmu *m, gfn_t f, union role r);
+/* The next shadow page that shadows f as a page table, of any role; after = 0 for the first. Lock held. */
+struct shadow *shadow_next_table(struct mmu *m, gfn_t f, struct shadow *after);
+/* Takes a table from v's reserve (the caller made sure of one) and hashes it: BUILDING and pinned, with the guest table
+ * counted; a direct one LIVE and not pinned. Lock held. */
+struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r);
+
+/* Writes a non-leaf spte and its parent entry. The slot must be 0. Lock held. */
+void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, struct chain_reserve *r);
+/* Empties one spte, leaf or link, with all that hangs on it: dirty transfer, owed, chain entry. True: it was a link. Lock
+ * held, in a publishing section. */
+bool shadow_drop(struct shadow *s, unsigned index);
+
+/* Makes it DYING and puts it on *list. Lock held. */
+void shadow_kill(struct shadow *s, struct shadow **list);
+/* Takes the list apart in steps, flushes, frees what is not pinned. Outside locks and sections. */
+void shadow_bury(struct mmu *m, struct shadow *list);
+/* Unpin; frees a DYING one with the last pin. Lock held. The caller's vCPU flushes before its next entry. */
+void shadow_unpin(struct shadow *s);
+
+void shadow_set_unsync(struct shadow *s);
+void shadow_clear_unsync(struct shadow *s);
+
+/* The guest table's entries in host memory; 0 when the frame is no longer RAM. Non-direct only, in a section. */
+atomic64 *shadow_guest_table(const struct shadow *s);
+
+/* What a shadow entry of s over gpte ought to link: the child's gfn and role. gpte is ignored where s is direct. Level > 1. */
+void shadow_child(const struct shadow *s, unsigned index, uint64_t gpte, gfn_t *f, union role *r);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Slots. They are added before the guest runs and dropped after its last vCPU stopped, so readers need no more than the
+ * acquiring load of their number. (Removal beside running vCPUs: DESIGN section 9, not built yet.) */
+#include "mm/slot.h"
+#include "mm/mmu.h"
+
+struct slot *slot_find(struct mmu *m, gfn_t f)
+{
+	/* acquire: pairs with the release in slot_add. The last slots are the large ones, so look there first. */
+	for (unsigned i = load_acquire(&m->slots); i-- > 0;) {
+		struct slot *s = &m->slot[i];
+
+		if (f.v - s->gfn.v < s->pages)
+			return s;
+	}
+	return 0;
+}
+
+struct slot *slot_owner(hfn_t h)
+{
+	struct frame *f = page_frame(h);
+
+	return f ? f->owner : 0;
+}
+
+/* Aligned units of `level` that the slot touches. */
+static uint64_t units(const struct slot *s, unsigned level)
+{
+	unsigned shift = 9 * (level - 1);
+
+	return ((s->gfn.v + s->pages - 1) >> shift) - (s->gfn.v >> shift) + 1;
+}
+
+static uint64_t chain_bytes(const struct slot *s, unsigned level)
+{
+	return units(s, level) * sizeof(struct chain);
+}
+
+static void free_metadata(struct slot *s)
+{
+	for (unsigned i = 0; i < SLOT_BITMAPS; i++)
+		if (s->bits[i])
+			page_free_array(s->bits[i], s->words * sizeof(atomic64));
+	for (unsigned level = 1; level <= SLOT_LEVELS; level++)
+		if (s->chain[level - 1])
+			page_free_array(s->chain[level - 1], chain_bytes(s, level));
+	if (s->tables)
+		page_free_array(s->tables, s->pages * sizeof *s->tables);
+}
+
+static bool alloc_metadata(struct slot *s)
+{
+	for (unsigned i = 0; i < SLOT_BITMAPS; i++)
+		if (!(s->bits[i] = page_alloc_array(s->words * sizeof(atomic64))))
+			return false;
+	for (unsigned level = 1; level <= SLOT_LEVELS; level++)
+		if (!(s->chain[level - 1] = page_alloc_array(chain_bytes(s, level))))
+			return false;
+	return (s->tables = page_alloc_array(s->pages * sizeof *s->tables)) != 0;
+}
+
+void slot_fill(struct slot *s, enum slot_bitmap which)
+{
+	for (uint64_t w = 0; w < s->words; w++) {
+		uint64_t left = s->pages - w * 64;
+
+		/* RMW: publishers set bits of the same word; never past the slot's end */
+		fetch_or_seq(&s->bits[which][w], left >= 64 ? ~0UL : (1UL << left) - 1);
+	}
+}
+
+struct slot *slot_add(struct mmu *m, gfn_t f, hfn_t h, uint64_t pages)
+{
+	unsigned n = load_relaxed(&m->slots);
+	struct slot *s = &m->slot[n];
+
+	if (n == SLOT_MAX)
+		return 0;
+	*s = (struct slot){.mmu = m, .gfn = f, .hfn = h, .pages = pages, .words = (pages + 63) / 64};
+	if (!alloc_metadata(s)) {
+		free_metadata(s);
+		return 0;
+	}
+	slot_fill(s, SLOT_DIRTY);
+	for (uint64_t i = 0; i < pages; i++)
+		page_frame(hfn(h.v + i))->owner = s;
+	store_release(&m->slots, n + 1); /* pairs with slot_find */
+	return s;
+}
+
+void slot_drop(struct slot *s)
+{
+	for (uint64_t i = 0; i < s->pages; i++)
+		page_frame(hfn(s->hfn.v + i))->owner = 0;
+	free_metadata(s);
+	s->pages = 0;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* Protecting guest tables and reading them again.
+ *
+ * Shadowing a table, and unsync to synced, use one order: protect the frame, flush and collect the acknowledgements, then
+ * publish or clear the flag, and only then read gptes. A gpte read earlier could be overwritten through a stale writable
+ * translation without anyone noticing (HAZARDS H40a, H50).
+ *
+ * Protection takes no lock: it is a reader of the frame's chain. It misses nothing, because the count (or the syncing mark)
+ * was raised under the lock before the walk began, and every install reads it under the lock after that. A fix-up that
+ * races has compared the whole spte, MMU_WRITABLE included, which protection clears.
+ */
+#include "mm/sync.h"
+#include "mm/gpte.h"
+#include "mm/leaf.h"
+#include "mm/rcu.h"
+#include "mm/tlb.h"
+#include "mm/walk.h"
+
+#define STEP 64       /* entries read between two lock breaks */
+#define BATCH 16      /* tables synced with one flush */
+#define WALK_TRIES 16 /* of a protection that churn makes give up */
+
+struct protect {
+	uint64_t want; /* P, size, frame */
+	bool saw;      /* a mapping through which the guest may write */
+};
+
+static unsigned protect_visit(void *ctx, spte_t *s)
+{
+	struct protect *p = ctx;
+	uint64_t old = load_acquire(s);
+	unsigned tries = 0;
+
+	while ((old & (SPTE_P | SPTE_SIZE_MASK | SPTE_PFN_MASK)) == p->want && (old & SPTE_MMU_WRITABLE)) {
+		p->saw = true;
+		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_MMU_WRITABLE)))
+			break;
+		tries++;
+	}
+	return tries;
+}
+
+/* False when the walk was given up every time. */
+static bool protect_frame(struct slot *slot, gfn_t f, struct protect *p)
+{
+	struct chain_walk w = {0};
+	bool done = false;
+
+	p->want = hfn_hpa(slot_hfn(slot, f)).v | SPTE_P | SPTE_SIZE(1);
+	for (unsigned i = 0; !done && i < WALK_TRIES; i++) {
+		rcu_read_lock(RCU_WALK);
+		done = chain_walk(slot_chain(slot, f, 1), protect_visit, p, &w);
+		rcu_read_unlock(RCU_WALK);
+	}
+	return done;
+}
+
+enum mmu_outcome sync_build(struct shadow *s)
+{
+	struct mmu *m = s->mmu;
+	struct protect p = {0};
+	struct shadow *dying = 0;
+	/* a slot lives as long as the guest does (slot.c) */
+	bool done = protect_frame(slot_find(m, s->gfn), s->gfn, &p);
+
+	if (p.saw || tlb_owing(m))
+		tlb_flush(m);
+	lock_take(&m->lock);
+	if (load_relaxed(&s->state) == SHADOW_BUILDING) {
+		if (done)
+			store_release(&s->state, SHADOW_LIVE);
+		else
+			shadow_kill(s, &dying);
+	}
+	shadow_unpin(s);
+	lock_drop(&m->lock);
+	shadow_bury(m, dying);
+	return done ? MMU_RESUME : MMU_RETRY;
+}
+
+static void sync_leaf(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old)
+{
+	struct mmu *m = s->mmu;
+	struct slot *slot = slot_find(m, gpte_gfn(gpte));
+	gfn_t page = gpte_gfn(gpte);
+	unsigned access = s->role.access & gpte_access(gpte, s->role.nx);
+	bool writable;
+
+	if (!slot || slot_hfn(slot, page).v != spte_hfn(old).v) {
+		shadow_drop(s, index);
+		return;
+	}
+	writable = (access & ACC_W) && (gpte & GPTE_D) && load_acquire(slot_tables(slot, page)) == 0;
+	leaf_change(s, index, leaf_value(spte_hfn(old), access, writable), slot, page);
+}
+
+void sync_entry(struct shadow *s, unsigned index, uint64_t gpte)
+{
+	uint64_t old = load_relaxed(&s->table->spte[index]);
+	struct shadow *child;
+	gfn_t f;
+	union role r;
+
+	if (old == 0)
+		return;
+	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || walk_reserved(s->mmu, gpte, s->role.level, s->role.nx)) {
+		if (shadow_drop(s, index))
+			tlb_bump(s->mmu);
+		return;
+	}
+	if (s->role.level == 1) {
+		sync_leaf(s, index, gpte, old);
+		return;
+	}
+	shadow_child(s, index, gpte, &f, &r);
+	child = shadow_of_link(old);
+	if (child->gfn.v != f.v || child->role.word != r.word) {
+		shadow_drop(s, index);
+		tlb_bump(s->mmu);
+	}
+}
+
+static void read_table(struct shadow *s)
+{
+	struct mmu *m = s->mmu;
+
+	for (unsigned i = 0; i < TABLE_ENTRIES; i += STEP) {
+		rcu_read_lock(RCU_PUBLISH);
+		lock_take(&m->lock);
+		if (load_relaxed(&s->state) == SHADOW_LIVE && s->present) {
+			atomic64 *gptes = shadow_guest_table(s);
+
+			for (unsigned j = i; j < i + STEP; j++)
+				if (load_relaxed(&s->table->spte[j]))
+					sync_entry(s, j, load_acquire(&gptes[j])); /* partner: the guest */
+		}
+		lock_drop(&m->lock);
+		rcu_read_unlock(RCU_PUBLISH);
+	}
+}
+
+/* Pins up to BATCH unsync tables that nobody is syncing. */
+static unsigned take_batch(struct mmu *m, struct shadow **batch)
+{
+	unsigned n = 0, looked = 0;
+
+	lock_take(&m->lock);
+	for (struct shadow *s = m->unsync; s && n < BATCH && looked++ < STEP; s = s->unsync_next) {
+		if (s->syncing)
+			continue;
+		s->syncing = true;
+		s->pins++;
+		batch[n++] = s;
+	}
+	lock_drop(&m->lock);
+	return n;
+}
+
+static void sync_batch(struct mmu *m, struct shadow **batch, unsigned n)
+{
+	struct protect p = {0};
+	bool done[BATCH];
+
+	for (unsigned i = 0; i < n; i++)
+		done[i] = protect_frame(slot_find(m, batch[i]->gfn), batch[i]->gfn, &p);
+	if (p.saw || tlb_owing(m))
+		tlb_flush(m);
+	lock_take(&m->lock);
+	for (unsigned i = 0; i < n; i++) {
+		/* a write since then cleared syncing: the table stays unsync, and is read all the same */
+		if (done[i] && batch[i]->syncing)
+			shadow_clear_unsync(batch[i]);
+		batch[i]->syncing = false;
+	}
+	lock_drop(&m->lock);
+	for (unsigned i = 0; i < n; i++)
+		read_table(batch[i]);
+	lock_take(&m->lock);
+	for (unsigned i = 0; i < n; i++) {
+		count_add(&m->stats.synced, 1);
+		shadow_unpin(batch[i]);
+	}
+	lock_drop(&m->lock);
+}
+
+enum mmu_outcome sync_all(struct mmu *m)
+{
+	struct shadow *batch[BATCH];
+	uint64_t left = m->budget; /* each table once, unless it is written again and again meanwhile */
+	unsigned n;
+
+	while (left > 0 && (n = take_batch(m, batch)) > 0) {
+		sync_batch(m, batch, n);
+		left -= n < left ? n : left;
+	}
+	/* what is left is being synced by another flow, or written by another vCPU */
+	return m->unsync ? MMU_RETRY : MMU_RESUME;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Keeping shadows in step with the guest's tables: protecting a table, and reading it again. Inside mm/ only. */
+#ifndef MM_SYNC_H
+#define MM_SYNC_H
+
+#include "mm/shadow.h"
+
+/* Finishes a BUILDING page that the caller made: protects its frame, collects the acknowledgements, publishes. Drops the
+ * builder's pin. MMU_RESUME: it is LIVE (or was killed meanwhile: look again); MMU_RETRY: given up. Outside locks. */
+enum mmu_outcome sync_build(struct shadow *s);
+
+/* Brings every unsync page in step and protects it again. MMU_RESUME or MMU_RETRY. Outside locks and sections. */
+enum mmu_outcome sync_all(struct mmu *m);
+
+/* Reads one entry again. Lock held, in a publishing section; s is LIVE and not direct. */
+void sync_entry(struct shadow *s, unsigned index, uint64_t gpte);
+
+#endif

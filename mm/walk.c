@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest page-table walker (SDM vol. 3, 4.5 to 4.8). */
+#include "mm/walk.h"
+#include "mm/slot.h"
+
+uint64_t walk_reserved(const struct mmu *m, uint64_t gpte, unsigned level, bool nxe)
+{
+	uint64_t bad = GPTE_ADDRESS & ~((1UL << m->phys_bits) - 1);
+
+	if (!nxe)
+		bad |= GPTE_NX;
+	if (level == 4)
+		bad |= GPTE_PS;
+	else if (level > 1 && (gpte & GPTE_PS))
+		bad |= (gpte_pages(level) - 1) << PAGE_SHIFT & ~(1UL << PAGE_SHIFT); /* bit 12 is PAT */
+	return gpte & bad;
+}
+
+static uint32_t error_code(const struct mmu_vcpu *v, uint32_t access, uint32_t why)
+{
+	/* I is reported only where instruction fetches can be forbidden (4.7) */
+	if (!(v->paging.efer & EFER_NXE))
+		access &= ~PF_I;
+	return access | why;
+}
+
+static bool allowed(const struct mmu_vcpu *v, unsigned rights, uint32_t access)
+{
+	if ((access & PF_U) && !(rights & ACC_U))
+		return false;
+	if ((access & PF_I) && !(rights & ACC_X))
+		return false;
+	if ((access & PF_W) && !(rights & ACC_W))
+		return !(access & PF_U) && !(v->paging.cr0 & CR0_WP);
+	return true;
+}
+
+/* Sets A everywhere and D in the leaf: a cmpxchg of the whole entry, for a plain store would bring back a PTE that the
+ * guest has just cleared. Data first, then the dirty bit of the table's page. They only widen, so no shadow is dropped. */
+static bool set_accessed(struct mmu_vcpu *v, struct walk *w, uint32_t access)
+{
+	for (unsigned level = w->top; level >= w->level; level--) {
+		uint64_t old = w->gpte[level], set = old | GPTE_A;
+
+		if (level == w->level && (access & PF_W))
+			set |= GPTE_D;
+		if (set == old)
+			continue;
+		if (!cmpxchg_seq(w->at[level], &old, set))
+			return false;
+		w->gpte[level] = set;
+		slot_mark_dirty(slot_find(v->mmu, w->table[level]), w->table[level]);
+	}
+	return true;
+}
+
+enum mmu_outcome walk_guest(struct mmu_vcpu *v, gva_t a, uint32_t access, struct walk *w)
+{
+	bool nxe = v->paging.efer & EFER_NXE;
+	gfn_t table = gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS));
+
+	w->access = ACC_ALL;
+	if (!(v->paging.cr0 & CR0_PG)) {
+		w->top = 0;
+		w->level = 1;
+		w->page = gpa_gfn(gpa((uint32_t)a.v));
+		return MMU_RESUME;
+	}
+	w->top = 4;
+	for (unsigned level = 4;; level--) {
+		struct slot *s = slot_find(v->mmu, table);
+		uint64_t g;
+
+		w->gpa = gpa(gfn_gpa(table).v + gpte_index(a, level) * 8);
+		if (!s)
+			return MMU_MMIO;
+		w->table[level] = table;
+		w->at[level] = (atomic64 *)hfn_virt(slot_hfn(s, table)) + gpte_index(a, level);
+		w->gpte[level] = g = load_acquire(w->at[level]); /* the guest's own stores are its partner */
+		if (!(g & GPTE_P)) {
+			w->error = error_code(v, access, 0);
+			return MMU_INJECT;
+		}
+		if (walk_reserved(v->mmu, g, level, nxe)) {
+			w->error = error_code(v, access, PF_P | PF_RSVD);
+			return MMU_INJECT;
+		}
+		w->access &= gpte_access(g, nxe);
+		w->level = level;
+		if (gpte_is_leaf(g, level))
+			break;
+		table = gpte_gfn(g);
+	}
+	if (!allowed(v, w->access, access)) {
+		w->error = error_code(v, access, PF_P);
+		return MMU_INJECT;
+	}
+	w->page = gfn(gpte_leaf_gfn(w->gpte[w->level], w->level).v + (a.v >> PAGE_SHIFT & (gpte_pages(w->level) - 1)));
+	return set_accessed(v, w, access) ? MMU_RESUME : MMU_RETRY;
+}
+
+bool walk_current(const struct walk *w)
+{
+	if (w->top == 0)
+		return true;
+	for (unsigned level = w->top; level >= w->level; level--)
+		/* acquire: the partner is the guest */
+		if (load_acquire(w->at[level]) != w->gpte[level])
+			return false;
+	return true;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest's own translation of an address, as its page tables stand now. Inside mm/ only. */
+#ifndef MM_WALK_H
+#define MM_WALK_H
+
+#include "mm/gpte.h"
+#include "mm/mmu.h"
+
+#define WALK_LEVELS 5 /* indexed by level, 1 … 4; [0] unused */
+
+struct walk {
+	unsigned top;                /* level of the root table; 0 when paging is off */
+	unsigned level;              /* level of the entry that maps the page; 1 when paging is off */
+	gfn_t table[WALK_LEVELS];    /* the table of each level walked */
+	atomic64 *at[WALK_LEVELS];   /* the entry in host memory */
+	uint64_t gpte[WALK_LEVELS];  /* its value, A and D as they stand after the walk */
+	gfn_t page;                  /* the 4 KiB page that holds the address */
+	unsigned access;             /* ACC_ bits of the whole path; D not looked at */
+	uint32_t error;              /* of a fault */
+	gpa_t gpa;                   /* of an entry that is not in RAM */
+};
+
+/* Walks a with the access rights `access` (PF_W, PF_U, PF_I as in an error code) and sets A, and D on a write, as the
+ * hardware would: only when the access is allowed. In a publishing section, which the result's pointers do not outlive.
+ * MMU_RESUME; MMU_INJECT with error; MMU_MMIO: a table entry outside RAM, at gpa; MMU_RETRY: an entry changed. */
+enum mmu_outcome walk_guest(struct mmu_vcpu *v, gva_t a, uint32_t access, struct walk *w);
+
+/* True when every entry still reads as it did: an install is allowed under the lock. */
+bool walk_current(const struct walk *w);
+
+/* The reserved bits that are set in an entry of this level. nxe: EFER.NXE. */
+uint64_t walk_reserved(const struct mmu *m, uint64_t gpte, unsigned level, bool nxe);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* A guest on a modelled processor: loads and stores go through a TLB filled by a hardware walk of the shadow tables, so
+ * that a missed flush or a stale spte shows as wrong data. One vCPU; natively only. */
+#ifndef TOOLS_HOST_MACHINE_H
+#define TOOLS_HOST_MACHINE_H
+
+#include "mm/log.h"
+#include "mm/gpte.h"
+
+#define MACHINE_TLB 64
+
+struct machine_tlb { bool valid; uint64_t page, spte; spte_t *at; };
+
+struct machine {
+	struct mmu mmu;
+	struct mmu_vcpu vcpu;
+	struct machine_tlb tlb[MACHINE_TLB]; /* one way each: page % MACHINE_TLB */
+	uint64_t next_table;                 /* gfn of the next free guest table */
+	uint64_t faults;                     /* #PF exits */
+	enum mmu_outcome outcome;            /* of the last fault that did not resume */
+	struct mmu_fault fault;              /* and what it said */
+};
+
+/* A guest with `pages` pages of RAM, paging off, on the calling CPU. */
+void machine_init(struct machine *c, uint64_t pages, uint64_t budget);
+void machine_destroy(struct machine *c);
+
+/* One access of 8 bytes, aligned, as the guest makes it: access is PF_W, PF_U, PF_I. True when it went through; else
+ * outcome and fault say why. */
+bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *value);
+bool machine_store(struct machine *c, uint64_t at, uint64_t value);
+uint64_t machine_load(struct machine *c, uint64_t at); /* must go through */
+
+/* The privileged instructions. */
+void machine_invlpg(struct machine *c, uint64_t at);
+void machine_cr3(struct machine *c, uint64_t root);
+void machine_paging(struct machine *c, uint64_t cr0, uint64_t root, uint64_t efer);
+
+/* Guest page tables, built by the guest's own stores through an identity mapping (or with paging off). */
+uint64_t machine_table(struct machine *c);                              /* gpa of a fresh table */
+uint64_t machine_pte(struct machine *c, uint64_t root, uint64_t at, unsigned level); /* gpa of the entry; makes tables */
+void machine_map(struct machine *c, uint64_t root, uint64_t at, uint64_t entry, unsigned level);
+/* Long mode with all RAM mapped at its own address by 4 KiB pages; the root's gpa. */
+uint64_t machine_long_mode(struct machine *c);
+
+/* The guest's memory behind its back, for the tests' eyes. */
+uint64_t machine_peek(struct machine *c, uint64_t at);
+/* The spte that the shadow tables hold for an address now; 0 when there is none. */
+uint64_t machine_spte(struct machine *c, uint64_t at);
+
+#endif

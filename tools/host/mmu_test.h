@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* What the tests of the shadow MMU share: one small guest a test, audited at its end. */
+#ifndef TOOLS_HOST_MMU_TEST_H
+#define TOOLS_HOST_MMU_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tools/host/machine.h"
+#include "tools/host/native.h"
+
+#define TEST_PAGES 1024UL /* 4 MiB */
+#define TEST_RW (GPTE_P | GPTE_W | GPTE_U)
+#define TEST_DATA 0x200000UL  /* guest-physical; the tables begin here too, see machine_init */
+#define TEST_FREE 0x300000UL  /* guest-physical memory that no table uses */
+#define TEST_VIRT 0x40000000UL /* nothing is mapped here at first */
+
+static struct machine test_machine;
+
+static inline int test_setup_mode(void **state, enum slab_mode mode)
+{
+	host_native_init(1);
+	slab_set_mode(mode);
+	mmu_global_init();
+	log_test = (struct log_test){0};
+	machine_init(&test_machine, TEST_PAGES, 256);
+	*state = &test_machine;
+	return 0;
+}
+
+static inline int test_setup(void **state)
+{
+	return test_setup_mode(state, SLAB_NORMAL);
+}
+
+static inline int test_teardown(void **state)
+{
+	struct machine *c = *state;
+	uint64_t before;
+
+	assert_int_equal(mmu_audit(&c->mmu), 0);
+	before = c->mmu.used;
+	machine_destroy(c);
+	assert_true(before == 0 || c->mmu.used == 0);
+	return 0;
+}
+
+#define MMU_TEST(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
+
+#endif
