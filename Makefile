@@ -118,7 +118,7 @@ HOST := $(COMMON) -pthread
 HOST_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 HOST_plain := -O2
-HOST_LIB := $(PURE) $(filter-out tools/host/test_%.c tools/host/thread_%.c,$(wildcard tools/host/*.c))
+HOST_LIB := $(PURE) $(filter-out $(wildcard tools/host/test_*.c tools/host/thread_*.c),$(wildcard tools/host/*.c))
 
 TEST_BIN := $(patsubst tools/host/%.c,$(BUILD)/host/asan/%,$(wildcard tools/host/test_*.c tools/host/thread_*.c))
 TEST_BIN += $(patsubst tools/host/%.c,$(BUILD)/host/tsan/%,$(wildcard tools/host/thread_*.c))
