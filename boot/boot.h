@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers of the way from 32-bit mode to main(), shared with assembly. */
+/* Numbers of the way from 32-bit mode to umbra_main(), shared with assembly. */
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
 
@@ -30,7 +30,7 @@ extern volatile uint64_t ap_stack_top;
 extern volatile uint32_t ap_parked;
 
 /* Entered in long mode with interrupts off; each is defined in hv/. */
-_Noreturn void main(uint32_t loader_magic, uint64_t info_address);
+_Noreturn void umbra_main(uint32_t loader_magic, uint64_t info_address);
 /* stack_top: what was taken from ap_stack_top. */
 _Noreturn void ap_main(uint64_t stack_top);
 #endif

@@ -146,6 +146,28 @@ static const char *tag_parse(struct bootinfo *info, const uint8_t *tag, uint32_t
 	return NULL;
 }
 
+/* GRUB puts a backslash before every quote and backslash of an argument; takes them away again. */
+static void grub_unescape(char *s)
+{
+	char *to = s;
+	for (; *s; s++) {
+		if (s[0] == '\\' && (s[1] == '\\' || s[1] == '"' || s[1] == '\''))
+			s++;
+		*to++ = *s;
+	}
+	*to = 0;
+}
+
+static void grub_unescape_all(struct bootinfo *info)
+{
+	const char *name = info->loader;
+	if (name[0] != 'G' || name[1] != 'R' || name[2] != 'U' || name[3] != 'B')
+		return;
+	grub_unescape(info->cmdline);
+	for (unsigned i = 0; i < info->modules; i++)
+		grub_unescape(info->module[i].string);
+}
+
 static void bootinfo_clear(struct bootinfo *info)
 {
 	info->loader[0] = info->cmdline[0] = 0;
@@ -178,6 +200,7 @@ const char *bootinfo_multiboot2(struct bootinfo *info, struct window window, uin
 		uint32_t step = (size + TAG_ALIGN - 1) & ~(TAG_ALIGN - 1u);
 		at = step > total - at ? total : at + step;
 	}
+	grub_unescape_all(info);
 	if (!error && !info->maps)
 		error = "multiboot2: no memory map";
 	return error;
@@ -231,7 +254,7 @@ static void pvh_split_cmdline(struct bootinfo *info)
 			continue;
 		string_copy(info->module[0].string, BOOTINFO_STRING, (const uint8_t *)s + i + 2 + (s[i + 2] == ' '),
 			BOOTINFO_STRING);
-		s[i] = 0;
+		s[i > 0 ? i - 1 : 0] = 0;
 		return;
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From the boot loader to main(), and from the AP trampoline to ap_main(). Both loaders enter at boot_entry in
+/* From the boot loader to umbra_main(), and from the AP trampoline to ap_main(). Both loaders enter at boot_entry in
  * 32-bit protected mode, paging off, interrupts off, flat segments:
  *   multiboot2: EAX = its magic, EBX = information block;    PVH: EBX = start info. */
 #include "boot/boot.h"
@@ -115,7 +115,7 @@ boot_main:
 	mov %ebp, %esi
 	xor %ebp, %ebp
 	push $0
-	jmp main
+	jmp umbra_main
 
 ap_start64:
 	xor %edi, %edi

@@ -51,8 +51,6 @@ static void read_bootinfo(uint32_t loader_magic, uint64_t address)
 	console_init(bootinfo.vga_text);
 	if (error)
 		refuse("boot information: ", error);
-	host_log(HOST_INFO, "loaded by %s, %u modules, command line '%s'", bootinfo.loader, bootinfo.modules,
-		bootinfo.cmdline);
 }
 
 static void read_options(void)
@@ -61,6 +59,8 @@ static void read_options(void)
 	bool good = options_parse(&options, bootinfo.cmdline, error, sizeof(error));
 	console_select(options.console_com1, options.console_vga);
 	platform_set_end(options.end);
+	host_log(HOST_INFO, "loaded by %s, %u modules, command line '%s'", bootinfo.loader, bootinfo.modules,
+		bootinfo.cmdline);
 	if (!good)
 		refuse("", error);
 }
@@ -110,7 +110,7 @@ static void misbehave(void)
 	}
 }
 
-_Noreturn void main(uint32_t loader_magic, uint64_t info_address)
+_Noreturn void umbra_main(uint32_t loader_magic, uint64_t info_address)
 {
 	trap_init();			/* so that a bug in what follows shows itself */
 	cpu_init(&boot_cpu, 0);		/* GS first: every log line and trap asks which CPU this is */

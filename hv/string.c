@@ -10,6 +10,7 @@ int memcmp(const void *a, const void *b, size_t n);
 size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
+int __popcountdi2(long v);
 
 void *memcpy(void *to, const void *from, size_t n)
 {
@@ -67,4 +68,12 @@ int strncmp(const char *a, const char *b, size_t n)
 		if (*a != *b || !*a)
 			return (uint8_t)*a - (uint8_t)*b;
 	return 0;
+}
+
+int __popcountdi2(long v)
+{
+	int bits = 0;
+	for (uint64_t rest = (uint64_t)v; rest; rest &= rest - 1)
+		bits++;
+	return bits;
 }
