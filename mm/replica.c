@@ -23,6 +23,17 @@ void replica_destroy(struct replica *r)
 	*r = (struct replica){.mmu = r->mmu};
 }
 
+/* The guest may write the page meanwhile (and then its bit is set again): relaxed atomic loads, word by word. */
+static void copy_page(uint64_t *to, const atomic64 *from)
+{
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof *to; i += 4) {
+		to[i] = load_relaxed(&from[i]);
+		to[i + 1] = load_relaxed(&from[i + 1]);
+		to[i + 2] = load_relaxed(&from[i + 2]);
+		to[i + 3] = load_relaxed(&from[i + 3]);
+	}
+}
+
 static uint64_t copy_slot(struct replica *r, unsigned i)
 {
 	struct slot *s = &r->mmu->slot[i];
@@ -36,7 +47,7 @@ static uint64_t copy_slot(struct replica *r, unsigned i)
 		for (; bits; bits &= bits - 1, pages++) {
 			uint64_t p = w * 64 + (unsigned)__builtin_ctzl(bits);
 
-			__builtin_memcpy((char *)r->copy[i] + p * PAGE_SIZE, hfn_virt(hfn(s->hfn.v + p)), PAGE_SIZE);
+			copy_page((uint64_t *)((char *)r->copy[i] + p * PAGE_SIZE), hfn_virt(hfn(s->hfn.v + p)));
 		}
 	}
 	return pages;

@@ -19,7 +19,7 @@
 #define TEST_FREE 0x300000UL  /* guest-physical memory that no table uses */
 #define TEST_VIRT 0x40000000UL /* nothing is mapped here at first */
 
-static struct machine test_machine;
+static struct machine test_machine __attribute__((unused));
 
 static inline int test_setup_mode(void **state, enum slab_mode mode)
 {
