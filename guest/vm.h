@@ -61,7 +61,8 @@ struct vm {
 void vm_init_devices(struct vm *vm, uint64_t now);
 
 /* A byte of guest console output (UART or port 0xe9): lines go to the hypervisor's console as "name| text"; watches for
- * until=. Control characters but tab are shown as '.'; an overlong line is broken. */
+ * until=. Control characters but tab are shown as '.', carriage returns left out; an overlong line is broken. flush: what
+ * stands in an unfinished line. */
 void vm_console_byte(struct vm *vm, uint8_t byte);
 void vm_console_flush(struct vm *vm);
 
@@ -70,12 +71,16 @@ void vm_end_exit(struct vm *vm, uint32_t value);              /* wrote port 0xf4
 void vm_end_until(struct vm *vm);                             /* console printed until= */
 void vm_end_fail(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* crash: …, limit … */
 static inline bool vm_running(const struct vm *vm) { return load_acquire(&vm->state) == VM_RUNNING; }
-/* Prints `VERDICT name PASS value` / `VERDICT name FAIL …` as GUEST-ABI says. */
-void vm_print_verdict(const struct vm *vm, bool replica_equal);
+/* Prints `REPLICA name EQUAL pages=P copied=C`, P the guest's pages and C all copies made, or, when pages differ, their number
+ * and the first of them. */
+void vm_print_replica(const struct vm *vm, uint64_t differing, gfn_t first);
+/* Prints `VERDICT name PASS value` / `VERDICT name FAIL …` as GUEST-ABI says. replica_equal: true too when there is none; a
+ * replica that differs makes a FAIL of a PASS. Returns whether it is a PASS. */
+bool vm_print_verdict(const struct vm *vm, bool replica_equal);
 
 /* Interrupts: the vector that the PIC offers now, or -1; and its acknowledgement. now: TSC ticks. vm_tick updates the
  * timers; returns the TSC at which a timer will next change an interrupt line (UINT64_MAX: never). */
-int vm_interrupt_pending(struct vm *vm);
+static inline int vm_interrupt_pending(struct vm *vm) { return pic_offered(&vm->pic); }
 uint8_t vm_interrupt_acknowledge(struct vm *vm);
 uint64_t vm_tick(struct vm *vm, uint64_t now);
 

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/testdev.h"
+#include "guest/vm.h"
+#include "mm/log.h"
+#include "mm/rcu.h"
+
+#define EXIT_LAST (TESTDEV_EXIT_PORT + 3) /* guests write it in any size */
+#define DEBUG_READS 0xe9                  /* what the debug port reads where it exists */
+
+/* A command's result so far: all of them end in one of these ways. */
+static enum bus_outcome done(struct testdev *t, uint64_t result)
+{
+	t->result = result < TESTDEV_IMPOSSIBLE ? (uint32_t)result : TESTDEV_IMPOSSIBLE - 1;
+	return BUS_DONE;
+}
+
+static enum bus_outcome impossible(struct testdev *t)
+{
+	t->result = TESTDEV_IMPOSSIBLE;
+	return BUS_DONE;
+}
+
+static enum bus_outcome log_command(struct testdev *t, enum log_outcome outcome, uint64_t pages)
+{
+	switch (outcome) {
+	case LOG_BUSY:
+		return BUS_RETRY;
+	case LOG_OFF:
+		return impossible(t);
+	case LOG_DONE:
+		break;
+	}
+	return done(t, pages);
+}
+
+static enum bus_outcome audit(struct testdev *t)
+{
+	uint64_t violations = mmu_audit(&t->vm->mmu);
+
+	return violations == MMU_AUDIT_BUSY ? BUS_RETRY : done(t, violations);
+}
+
+static void refuse(struct testdev *t, bool *said, const char *what)
+{
+	if (!*said)
+		host_log(HOST_WARN, "guest %s: test device: %s: not supported yet", t->vm->config.name, what);
+	*said = true;
+}
+
+static enum bus_outcome command(struct testdev *t, uint32_t value)
+{
+	struct mmu *m = &t->vm->mmu;
+	enum log_outcome outcome;
+	uint64_t pages = 0;
+
+	switch ((enum testdev_command)value) {
+	case TESTDEV_LOG_START:
+		return log_command(t, log_view_start(m), 0);
+	case TESTDEV_HARVEST:
+		outcome = log_view_harvest(m, &pages);
+		return log_command(t, outcome, pages);
+	case TESTDEV_LOG_STOP:
+		return log_command(t, log_view_stop(m), 0);
+	case TESTDEV_AUDIT:
+		return audit(t);
+	case TESTDEV_ZAP:
+		return mmu_zap_all(m) == MMU_RETRY ? BUS_RETRY : done(t, 0);
+	case TESTDEV_MOVE_SLOT:
+		refuse(t, &t->refused_move, "command 6 (destroy and re-create the RAM slot)");
+		break;
+	}
+	return impossible(t);
+}
+
+/* A guest may print as many lines as a test needs, not as many as it likes. */
+static void metric(struct testdev *t, uint32_t value)
+{
+	const char *name = t->vm->config.name;
+
+	if (t->metrics < TESTDEV_METRICS) {
+		t->metrics++;
+		host_print("METRIC %s %u %u", name, t->metric_id, value);
+	} else if (!t->refused_metric) {
+		t->refused_metric = true;
+		host_log(HOST_WARN, "guest %s: more than %d METRIC lines: no more are printed", name, TESTDEV_METRICS);
+	}
+}
+
+static uint32_t gfn_in_view(struct testdev *t)
+{
+	bool dirty;
+
+	rcu_read_lock(RCU_WALK);
+	dirty = log_view_test(&t->vm->mmu, gfn(t->gfn));
+	rcu_read_unlock(RCU_WALK);
+	return dirty;
+}
+
+static enum bus_outcome write_port(struct testdev *t, uint16_t port, uint32_t value)
+{
+	switch (port) {
+	case TESTDEV_COMMAND:
+		return command(t, value);
+	case TESTDEV_METRIC_ID:
+		t->metric_id = value;
+		break;
+	case TESTDEV_METRIC_VALUE:
+		metric(t, value);
+		break;
+	case TESTDEV_GFN:
+		t->gfn = value;
+		break;
+	case TESTDEV_VCPU_ENTRY:
+	case TESTDEV_VCPU_START:
+		refuse(t, &t->refused_start, "ports 0x5f0 and 0x5f4 (start of further vCPUs)");
+		break;
+	}
+	return BUS_DONE;
+}
+
+static uint32_t read_port(struct testdev *t, uint16_t port)
+{
+	switch (port) {
+	case TESTDEV_COMMAND:
+		return t->result;
+	case TESTDEV_GFN:
+		return gfn_in_view(t);
+	case TESTDEV_VCPU_START:
+		return t->vm->vcpus;
+	default:
+		return UINT32_MAX;
+	}
+}
+
+enum bus_outcome testdev_io(void *testdev, uint16_t port, unsigned size, bool write, uint32_t *value)
+{
+	struct testdev *t = testdev;
+
+	if (write && port == TESTDEV_EXIT_PORT)
+		vm_end_exit(t->vm, *value);
+	else if (write && port == TESTDEV_DEBUG_PORT)
+		vm_console_byte(t->vm, (uint8_t)*value);
+	else if (write)
+		return size == 4 ? write_port(t, port, *value) : BUS_DONE;
+	else if (port == TESTDEV_DEBUG_PORT)
+		*value = DEBUG_READS;
+	else
+		*value = size == 4 ? read_port(t, port) : size == 2 ? UINT16_MAX : UINT8_MAX;
+	return BUS_DONE;
+}
+
+void testdev_init(struct testdev *t, struct vm *vm)
+{
+	*t = (struct testdev){.vm = vm};
+}
+
+void testdev_attach(struct testdev *t, struct bus *b)
+{
+	bus_add(b, TESTDEV_EXIT_PORT, EXIT_LAST, 4, testdev_io, t);
+	bus_add(b, TESTDEV_DEBUG_PORT, TESTDEV_DEBUG_PORT, 1, testdev_io, t);
+	bus_add(b, TESTDEV_COMMAND, TESTDEV_LAST, 4, testdev_io, t);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/vm.h"
+#include "guest/text.h"
+
+static void uart_byte(void *vm, uint8_t byte)
+{
+	vm_console_byte(vm, byte);
+}
+
+void vm_init_devices(struct vm *vm, uint64_t now)
+{
+	const struct config *c = &vm->config;
+
+	match_init(&vm->until, c->until);
+	pic_init(&vm->pic);
+	pit_init(&vm->pit, &vm->pic, now);
+	uart_init(&vm->uart, &vm->pic, uart_byte, vm);
+	cmos_init(&vm->cmos, c->mem, vm->vcpus, now);
+	fwcfg_init(&vm->fwcfg, c->mem, vm->vcpus);
+	testdev_init(&vm->testdev, vm);
+
+	/* the busiest first: the bus looks from the front */
+	testdev_attach(&vm->testdev, &vm->bus);
+	uart_attach(&vm->uart, &vm->bus);
+	pic_attach(&vm->pic, &vm->bus);
+	pit_attach(&vm->pit, &vm->bus);
+	cmos_attach(&vm->cmos, &vm->bus);
+	fwcfg_attach(&vm->fwcfg, &vm->bus);
+}
+
+void vm_console_flush(struct vm *vm)
+{
+	if (vm->line_n == 0)
+		return;
+	vm->line[vm->line_n] = 0;
+	host_print("%s| %s", vm->config.name, vm->line);
+	vm->line_n = 0;
+}
+
+void vm_console_byte(struct vm *vm, uint8_t byte)
+{
+	if (byte == '\r')
+		return;
+	if (byte == '\n') {
+		if (vm->line_n == 0)
+			host_print("%s|", vm->config.name);
+		vm_console_flush(vm);
+	} else {
+		vm->line[vm->line_n++] = (byte < ' ' && byte != '\t') || byte == 0x7f ? '.' : (char)byte;
+		if (vm->line_n == VM_LINE)
+			vm_console_flush(vm);
+	}
+	if (match_byte(&vm->until, byte))
+		vm_end_until(vm);
+}
+
+/* True for the first to end this guest. It writes the verdict and then calls publish(). */
+static bool claim(struct vm *vm)
+{
+	uint32_t unclaimed = 0;
+
+	return cmpxchg_seq(&vm->claimed, &unclaimed, 1); /* partner: itself, on another CPU */
+}
+
+static void publish(struct vm *vm)
+{
+	store_release(
+	        &vm->state, VM_ENDING); /* pairs with the acquire in vm_running and in whoever prints the verdict */
+}
+
+void vm_end_exit(struct vm *vm, uint32_t value)
+{
+	if (!claim(vm))
+		return;
+	vm->exit_value = value;
+	vm->pass = value == 0;
+	publish(vm);
+}
+
+void vm_end_until(struct vm *vm)
+{
+	vm_end_exit(vm, 0);
+}
+
+void vm_end_fail(struct vm *vm, const char *fmt, ...)
+{
+	va_list arguments;
+
+	if (!claim(vm))
+		return;
+	vm->pass = false;
+	va_start(arguments, fmt);
+	text_format_list(vm->reason, sizeof vm->reason, fmt, arguments);
+	va_end(arguments);
+	publish(vm);
+}
+
+void vm_print_replica(const struct vm *vm, uint64_t differing, gfn_t first)
+{
+	if (differing)
+		host_print("REPLICA %s DIFFERS pages=%lu first=gfn 0x%lx", vm->config.name, differing, first.v);
+	else
+		host_print("REPLICA %s EQUAL pages=%lu copied=%lu", vm->config.name, mmu_pages(&vm->mmu),
+		        vm->replica.copied);
+}
+
+bool vm_print_verdict(const struct vm *vm, bool replica_equal)
+{
+	const char *name = vm->config.name;
+
+	if (vm->pass && replica_equal)
+		host_print("VERDICT %s PASS %u", name, vm->exit_value);
+	else if (vm->pass)
+		host_print("VERDICT %s FAIL replica: differs from the guest's memory", name);
+	else if (vm->reason[0])
+		host_print("VERDICT %s FAIL %s", name, vm->reason);
+	else
+		host_print("VERDICT %s FAIL %u", name, vm->exit_value);
+	return vm->pass && replica_equal;
+}
+
+uint8_t vm_interrupt_acknowledge(struct vm *vm)
+{
+	return pic_acknowledge(&vm->pic);
+}
+
+uint64_t vm_tick(struct vm *vm, uint64_t now)
+{
+	return pit_tick(&vm->pit, now);
+}
