@@ -6,9 +6,11 @@
  *   C3  A descriptor is unlinked only when its slots are all 0; then its next is CHAIN_FREE, then the slab has it.
  *   C4  The last descriptor's next is this chain's marker.
  *   C5  A head that names a descriptor never becomes a single entry.
+ * So a walk may begin between any two stores: "chain-write" is passed after each that a reader can see.
  * `prev`, the list of descriptors with holes, and the number of entries lie in the descriptor's side data.
  */
 #include "mm/chain.h"
+#include "mm/park.h"
 
 #define CHAIN_ORDER 1 /* blocks of 8 KiB: 83 descriptors */
 
@@ -101,6 +103,7 @@ static void chain_put(struct chain_desc *d, unsigned i, spte_t *s)
 {
 	/* release: the spte's table, and what this descriptor was before; partner: the reader's load of the slot */
 	store_release(&d->slot[i], (uint64_t)s);
+	park("chain-write");
 	*spte_location(s) = &d->slot[i];
 	chain_side(d)->used++;
 }
@@ -118,11 +121,13 @@ static void chain_grow(struct chain *c, struct chain_reserve *r, spte_t *s)
 	chain_put(d, single ? 1 : 0, s);
 	/* release: the slots; partner: a reader that stood on d before, at its load of next */
 	store_release(&d->next, first ? (uint64_t)first : chain_marker(c));
+	park("chain-write");
 	if (first)
 		chain_side(first)->prev = d;
 	chain_hole_push(c, d);
 	/* release: the whole descriptor; partner: the reader's load of the head */
 	store_release(&c->head, (uint64_t)d | CHAIN_MANY);
+	park("chain-write");
 }
 
 void chain_add(struct chain *c, struct chain_reserve *r, spte_t *s)
@@ -160,10 +165,12 @@ static void chain_unlink(struct chain *c, struct slab_cache *cache, struct chain
 		store_release(&side->prev->next, load_relaxed(&d->next));
 	else
 		store_release(&c->head, next ? (uint64_t)next | CHAIN_MANY : 0);
+	park("chain-write");
 	if (next)
 		chain_side(next)->prev = side->prev;
 	side->prev = 0;
 	store_release(&d->next, CHAIN_FREE);
+	park("chain-write");
 	slab_free(cache, d);
 }
 
@@ -186,6 +193,7 @@ void chain_remove(struct chain *c, struct slab_cache *cache, spte_t *s)
 	CHECK(slab_of(d, CHAIN_ORDER) == cache && side->used > 0);
 	/* release: as above; partner: the reader's load of the slot */
 	store_release(word, 0);
+	park("chain-write");
 	if (side->used-- == CHAIN_SLOTS)
 		chain_hole_push(c, d);
 	if (!side->used)

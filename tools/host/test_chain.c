@@ -770,6 +770,57 @@ static void pages_do_not_leave_under_a_walker(void **state)
 	assert_true(slab_reap(&cache, ~0u) > 0);
 }
 
+/* ---- between any two stores of a writer ---- */
+
+static unsigned between_walks, staying;
+
+static void walk_between(void *ctx, const char *point)
+{
+	(void)ctx;
+	if (strcmp(point, "chain-write"))
+		return;
+	host_thread_cpu(1);
+	assert_true(walk_with(look));
+	assert_int_equal(walk.restarts, 0);
+	for (unsigned i = 0; i < staying; i++)
+		assert_true(seen[i] >= 1);
+	between_walks++;
+}
+
+/* A walk that begins after any store that a writer makes finds what stays, at the first try. */
+static void every_store_leaves_the_chain_whole(void **state)
+{
+	uint64_t random = 0x6c078965;
+
+	(void)state;
+	between_walks = 0;
+	for (unsigned round = 0; round < 200; round++) {
+		staying = 0;
+		add(&a, 0);
+		staying = 1;
+		host_set_park(walk_between, 0);
+		for (unsigned step = 0; step < 100; step++) {
+			unsigned i = 10 + host_random(&random) % 30;
+
+			if (*spte_location(entry(i)))
+				del(&a, i);
+			else
+				add(&a, i);
+			if (step == 50) {
+				add_range(&a, 1, 5);
+				staying = 5;
+			}
+		}
+		for (unsigned i = 10; i < 40; i++)
+			if (*spte_location(entry(i)))
+				del(&a, i);
+		host_set_park(0, 0);
+		audit_clean();
+		clear(&a);
+	}
+	assert_true(between_walks > 20000);
+}
+
 /* ---- against a plain model ---- */
 
 #define MODEL 600
@@ -912,6 +963,7 @@ int main(void)
 		TEST_LIFO(a_walk_that_restarts_for_ever_gives_up),
 		TEST(tries_of_the_visitor_count),
 		TEST(pages_do_not_leave_under_a_walker),
+		TEST_LIFO(every_store_leaves_the_chain_whole),
 		TEST(random_operations_normal),
 		TEST(random_operations_lifo),
 		TEST(random_operations_poison),
