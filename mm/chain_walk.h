@@ -32,6 +32,7 @@
 #ifndef MM_CHAIN_WALK_H
 #define MM_CHAIN_WALK_H
 
+#include "mm/chain.h"
 #include "mm/park.h"
 
 #define CHAIN_BOUND_FACTOR 2
