@@ -14,6 +14,7 @@ struct audit {
 	struct mmu *mmu;
 	struct slot *slot; /* of the chain being checked */
 	gfn_t page;
+	unsigned level;
 	struct shadow *child;
 	uint64_t violations;
 	uint64_t leaves, linked; /* sptes seen in tables, entries seen in chains */
@@ -26,11 +27,13 @@ static void report(struct audit *a, const char *what, uint64_t x, uint64_t y)
 			(unsigned long)y);
 }
 
-static bool bit(const struct slot *s, gfn_t f)
+/* True when each of the pages from f on has its dirty bit. */
+static bool all_dirty(const struct slot *s, gfn_t f, uint64_t pages)
 {
-	uint64_t i = slot_index(s, f);
-
-	return load_relaxed(&s->bits[SLOT_DIRTY][i / 64]) >> (i % 64) & 1;
+	for (uint64_t i = slot_index(s, f); pages--; i++)
+		if (!(load_relaxed(&s->bits[SLOT_DIRTY][i / 64]) >> (i % 64) & 1))
+			return false;
+	return true;
 }
 
 static bool all_unsync(struct mmu *m, gfn_t f)
@@ -45,18 +48,18 @@ static bool all_unsync(struct mmu *m, gfn_t f)
 static void check_leaf_rights(struct audit *a, struct shadow *s, unsigned i, uint64_t spte)
 {
 	uint64_t gpte = s->role.direct ? 0 : load_acquire(&shadow_guest_table(s)[i]);
-	unsigned access = s->role.access;
+	unsigned access = s->role.access, level = s->role.level;
 	bool dirty = s->role.dirty;
-	gfn_t f = gfn(s->gfn.v + i);
+	gfn_t f = gfn(s->gfn.v + i * gpte_pages(level));
 
 	if (!s->role.direct) {
-		if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A)) {
+		if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || !gpte_is_leaf(gpte, level)) {
 			report(a, "M10 leaf over a gpte that is not present and accessed", gpte, spte);
 			return;
 		}
 		access &= gpte_access(gpte, s->role.nx);
 		dirty = gpte & GPTE_D;
-		f = gpte_gfn(gpte);
+		f = gpte_leaf_gfn(gpte, level);
 	}
 	if (slot_gfn(slot_owner(spte_hfn(spte)), spte_hfn(spte)).v != f.v)
 		report(a, "M10 leaf maps another page than the guest's table", spte, f.v);
@@ -78,8 +81,11 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 	gfn_t f;
 
 	a->leaves++;
-	if (s->role.level != 1 || spte_level(spte) != 1)
+	if (spte_level(spte) != s->role.level || s->role.level > SLOT_LEVELS ||
+		!(spte & SPTE_PS) != (s->role.level == 1)) {
 		report(a, "M2 leaf of a wrong size", s->role.level, spte);
+		return;
+	}
 	if (!slot || slot->mmu != a->mmu) {
 		report(a, "M5 leaf maps a frame that is not this guest's", spte, s->gfn.v);
 		return;
@@ -89,9 +95,10 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		report(a, "M6 location word does not lead back", (uintptr_t)p, (uintptr_t)word);
 	if ((spte & SPTE_W) && !(spte & SPTE_MMU_WRITABLE))
 		report(a, "M4 W without MMU_WRITABLE", spte, f.v);
-	if ((spte & SPTE_W) && !bit(slot, f))
+	if ((spte & SPTE_W) && !all_dirty(slot, f, gpte_pages(s->role.level)))
 		report(a, "M7 writable page without its dirty bit", spte, f.v);
-	if ((spte & SPTE_MMU_WRITABLE) && load_relaxed(slot_tables(slot, f)) && !all_unsync(a->mmu, f))
+	if ((spte & SPTE_MMU_WRITABLE) && load_relaxed(slot_tables(slot, f, s->role.level)) &&
+		(s->role.level > 1 || !all_unsync(a->mmu, f)))
 		report(a, "M8 writable page that is a synced page table", spte, f.v);
 	if (!s->unsync)
 		check_leaf_rights(a, s, i, spte);
@@ -157,26 +164,50 @@ static unsigned rmap_visit(void *ctx, spte_t *p)
 	uint64_t spte = load_relaxed(p);
 
 	a->linked++;
-	if (!spte_is_leaf(spte) || spte_hfn(spte).v != slot_hfn(a->slot, a->page).v)
+	if (spte_level(spte) != a->level || spte_hfn(spte).v != slot_hfn(a->slot, a->page).v)
 		report(a, "M6 rmap entry whose spte does not map the page", spte, a->page.v);
 	return 0;
 }
 
+static unsigned rmap_visit_large(void *ctx, spte_t *p)
+{
+	struct audit *a = ctx;
+
+	a->page.v &= ~(gpte_pages(2) - 1);
+	return rmap_visit(ctx, p);
+}
+
+static uint64_t check_tables(struct audit *a, struct slot *s, gfn_t f)
+{
+	uint64_t tables = 0, counted = load_relaxed(slot_tables(s, f, 1));
+
+	if (counted == 0)
+		return 0;
+	for (struct shadow *t = shadow_next_table(a->mmu, f, 0); t; t = shadow_next_table(a->mmu, f, t))
+		tables++;
+	if (tables != counted)
+		report(a, "M12 count of page-table shadows", tables, f.v);
+	return counted;
+}
+
 static void check_slot(struct audit *a, struct slot *s)
 {
+	uint64_t tables = 0;
+
 	a->slot = s;
 	for (uint64_t i = 0; i < s->pages; i++) {
-		uint64_t tables = 0;
-
 		a->page = gfn(s->gfn.v + i);
-		a->violations += chain_audit(&s->chain[0][i], rmap_visit, a);
-		if (load_relaxed(&s->tables[i]) == 0)
+		a->level = 1;
+		a->violations += chain_audit(slot_chain(s, a->page, 1), rmap_visit, a);
+		tables += check_tables(a, s, a->page);
+		if ((a->page.v + 1) % gpte_pages(2) != 0 && i + 1 < s->pages)
 			continue;
-		for (struct shadow *t = shadow_next_table(a->mmu, a->page, 0); t;
-			t = shadow_next_table(a->mmu, a->page, t))
-			tables++;
-		if (tables != load_relaxed(&s->tables[i]))
-			report(a, "M12 count of page-table shadows", tables, a->page.v);
+		/* the last page of a 2 MiB unit */
+		if (tables != load_relaxed(slot_tables(s, a->page, 2)))
+			report(a, "M12 count of page-table shadows in 2 MiB", tables, a->page.v);
+		tables = 0;
+		a->level = 2;
+		a->violations += chain_audit(slot_chain(s, a->page, 2), rmap_visit_large, a);
 	}
 }
 

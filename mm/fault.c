@@ -88,10 +88,10 @@ static struct shadow *descend(struct mmu_vcpu *v, struct shadow *s, gva_t a, con
 
 	shadow_child(s, i, s->role.direct ? 0 : w->gpte[level], &f, &r);
 	if (spte) {
-		c = shadow_of_link(spte);
-		if (c->gfn.v == f.v && c->role.word == r.word && load_relaxed(&c->state) == SHADOW_LIVE)
+		c = spte_is_leaf(spte) ? 0 : shadow_of_link(spte);
+		if (c && c->gfn.v == f.v && c->role.word == r.word && load_relaxed(&c->state) == SHADOW_LIVE)
 			return c;
-		shadow_drop(s, i);
+		shadow_drop(s, i); /* a large leaf is split by this: its pieces are installed below c */
 		tlb_bump(m);
 	}
 	c = shadow_find(m, f, r);
@@ -141,13 +141,29 @@ static bool write_table(struct mmu *m, gfn_t page, struct todo *todo)
 	return !todo->dying;
 }
 
-static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, uint32_t error, const struct walk *w,
+/* Publishes the leaf. page: its first; access and writable: what the guest's tables allow. */
+static enum mmu_outcome publish(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, unsigned access, bool writable,
+	struct slot *slot, gfn_t page)
+{
+	unsigned level = s->role.level;
+	uint64_t value = leaf_value(slot_hfn(slot, page), level, access, writable);
+
+	CHECK(!write || writable);
+	/* the logging mode is read inside the section; while logging, a read does not open a page for writes */
+	if (writable && (write || !load_acquire(&v->mmu->logging)))
+		value |= SPTE_W | SPTE_D;
+	if (leaf_install(s, gpte_index(a, level), value, slot, page, &v->rmap)) {
+		count_add(&v->mmu->stats.spurious, 1);
+		store_relaxed(&v->seen, 0);
+	}
+	return MMU_RESUME;
+}
+
+static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, const struct walk *w,
 	struct slot *slot, struct todo *todo)
 {
-	struct mmu *m = v->mmu;
 	unsigned access = s->role.access;
-	bool write = error & PF_W, dirty = s->role.dirty, writable;
-	uint64_t value;
+	bool dirty = s->role.dirty, writable;
 
 	if (!s->role.direct) {
 		access &= gpte_access(w->gpte[1], s->role.nx);
@@ -159,22 +175,31 @@ static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, u
 		writable = true;
 		access &= ~ACC_U;
 	}
-	/* acquire: the count is raised under this lock, or by a host store's partner */
-	if (writable && load_acquire(slot_tables(slot, w->page))) {
+	if (writable && load_acquire(slot_tables(slot, w->page, 1))) { /* raised under this lock */
 		writable = write;
-		if (write && !write_table(m, w->page, todo))
+		if (write && !write_table(v->mmu, w->page, todo))
 			return MMU_RETRY;
 	}
-	CHECK(!write || writable);
-	value = leaf_value(slot_hfn(slot, w->page), access, writable);
-	/* the logging mode is read inside the section; while logging, a read does not open a page for writes */
-	if (writable && (write || !load_acquire(&m->logging)))
-		value |= SPTE_W | SPTE_D;
-	if (leaf_install(s, gpte_index(a, 1), value, slot, w->page, &v->rmap)) {
-		count_add(&m->stats.spurious, 1);
-		store_relaxed(&v->seen, 0);
-	}
-	return MMU_RESUME;
+	return publish(v, s, a, write, access, writable, slot, w->page);
+}
+
+/* A leaf of 2 MiB where the guest maps at least as much in one piece (or not at all: unpaged), nothing of it is a page
+ * table, and the log, which goes by 4 KiB, is off. True: installed. */
+static bool install_large(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, const struct walk *w,
+	struct slot *slot)
+{
+	unsigned i = gpte_index(a, 2);
+	uint64_t spte = load_relaxed(&s->table->spte[i]);
+	union role r;
+	gfn_t f;
+
+	if (s->role.level != 2 || load_acquire(&v->mmu->logging) || (spte && !spte_is_leaf(spte)))
+		return false;
+	shadow_child(s, i, s->role.direct ? 0 : w->gpte[2], &f, &r);
+	if (!r.direct || (write && !(r.access & ACC_W)) || !leaf_may_be_large(slot, f))
+		return false;
+	publish(v, s, a, write, r.access, (r.access & ACC_W) && r.dirty, slot, f);
+	return true;
 }
 
 static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t error, const struct walk *w,
@@ -190,11 +215,13 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 	if (!walk_current(w))
 		return MMU_RETRY;
 	while (s->role.level > 1) {
+		if (install_large(v, s, a, error & PF_W, w, slot))
+			return MMU_RESUME;
 		s = descend(v, s, a, w, todo);
 		if (!s)
 			return MMU_RETRY;
 	}
-	return install(v, s, a, error, w, slot, todo);
+	return install(v, s, a, error & PF_W, w, slot, todo);
 }
 
 static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f, struct todo *todo)
@@ -308,10 +335,12 @@ bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
 	while (s && s->role.level > 1) {
 		uint64_t spte = load_relaxed(&s->table->spte[gpte_index(a, s->role.level)]);
 
+		if (spte_is_leaf(spte))
+			break;
 		s = spte ? shadow_of_link(spte) : 0;
 	}
-	if (s && s->role.direct) {
-		/* a piece of a large page: every vCPU is to drop all of its pieces, at its own INVLPG */
+	if (s && (s->role.direct || s->role.level > 1)) {
+		/* a large page, or a piece of one: every vCPU is to drop all of its pieces, at its own INVLPG */
 		tlb_bump(m);
 		local = false;
 	} else if (s && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {

@@ -16,14 +16,14 @@
 
 static void drop_shadows(struct mmu *m, gfn_t f, uint64_t offset, uint64_t bytes)
 {
-	bool link = false;
+	bool upper = false;
 
 	lock_take(&m->lock);
 	for (struct shadow *s = shadow_next_table(m, f, 0); s; s = shadow_next_table(m, f, s))
 		for (uint64_t i = offset / 8; i <= (offset + bytes - 1) / 8; i++)
-			link |= shadow_drop(s, i);
+			upper |= shadow_drop(s, i);
 	lock_drop(&m->lock);
-	if (link)
+	if (upper)
 		tlb_bump(m);
 }
 
@@ -64,7 +64,7 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 		if (s) {
 			__builtin_memcpy((char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE, from, n);
 			slot_mark_dirty(s, f);
-			if (load_seq(slot_tables(s, f))) /* partner: shadow_new */
+			if (load_seq(slot_tables(s, f, 1))) /* partner: shadow_new */
 				drop_shadows(m, f, a.v % PAGE_SIZE, n);
 		}
 		rcu_read_unlock(RCU_PUBLISH);

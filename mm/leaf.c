@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "mm/leaf.h"
+#include "mm/tlb.h"
 
 /* Replaces a present leaf of the same frame; the hardware may set A and D, walkers and fix-ups may change W meanwhile, so
  * a cmpxchg of the whole value. Returns what was there. */
@@ -15,12 +16,28 @@ static uint64_t replace(spte_t *p, uint64_t value)
 	return old;
 }
 
+static void mark(struct slot *slot, gfn_t page, uint64_t spte)
+{
+	if (spte_level(spte) == 1)
+		slot_mark_dirty(slot, page);
+	else
+		slot_mark_range(slot, page, gpte_pages(spte_level(spte)));
+}
+
+bool leaf_may_be_large(const struct slot *slot, gfn_t f)
+{
+	uint64_t pages = gpte_pages(2);
+
+	return f.v >= slot->gfn.v && f.v + pages <= slot->gfn.v + slot->pages && slot_hfn(slot, f).v % pages == 0 &&
+	       load_acquire(slot_tables(slot, f, 2)) == 0;
+}
+
 void leaf_change(struct shadow *s, unsigned index, uint64_t value, struct slot *slot, gfn_t page)
 {
 	uint64_t old = replace(&s->table->spte[index], value);
 
 	if (!(value & SPTE_W) && (old & SPTE_W))
-		slot_mark_dirty(slot, page);
+		mark(slot, page, value);
 	/* after the spte changed, before the lock is dropped (owed.pml) */
 	if ((old & SPTE_MMU_WRITABLE) && !(value & SPTE_MMU_WRITABLE))
 		fetch_add_seq(&s->mmu->owed, 1);
@@ -35,20 +52,21 @@ bool leaf_install(struct shadow *s, unsigned index, uint64_t value, struct slot 
 	CHECK(load_relaxed(&s->state) == SHADOW_LIVE);
 	s->writes = 0;
 	if (old && (!spte_is_leaf(old) || spte_hfn(old).v != spte_hfn(value).v)) {
-		shadow_drop(s, index);
+		if (shadow_drop(s, index))
+			tlb_bump(s->mmu);
 		old = 0;
 	}
 	if (old == 0) {
 		store_release(p, value); /* partner: the walker's acquiring load of the entry */
 		s->present++;
-		chain_add(slot_chain(slot, page, 1), r, p);
+		chain_add(slot_chain(slot, page, spte_level(value)), r, p);
 	} else if (((old ^ value) & ~(SPTE_A | SPTE_D)) == 0) {
 		return true;
 	} else {
 		leaf_change(s, index, value, slot, page);
 	}
 	if (value & SPTE_W)
-		slot_mark_dirty(slot, page);
+		mark(slot, page, value);
 	count_add(&s->mmu->stats.installs, 1);
 	return false;
 }

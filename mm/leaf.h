@@ -5,14 +5,18 @@
 
 #include "mm/shadow.h"
 
-/* A 4 KiB leaf over host frame h: rights from ACC_ bits; writable: MMU_WRITABLE too. Never W. */
-static inline uint64_t leaf_value(hfn_t h, unsigned access, bool writable)
+/* A leaf of level 1 or 2 that begins at host frame h: rights from ACC_ bits; writable: MMU_WRITABLE too. Never W. */
+static inline uint64_t leaf_value(hfn_t h, unsigned level, unsigned access, bool writable)
 {
-	return hfn_hpa(h).v | SPTE_P | SPTE_A | SPTE_SIZE(1) | (access & ACC_U ? SPTE_U : 0) |
-	       (access & ACC_X ? 0 : SPTE_NX) | (writable ? SPTE_MMU_WRITABLE : 0);
+	return hfn_hpa(h).v | SPTE_P | SPTE_A | SPTE_SIZE(level) | (level > 1 ? SPTE_PS : 0) |
+	       (access & ACC_U ? SPTE_U : 0) | (access & ACC_X ? 0 : SPTE_NX) | (writable ? SPTE_MMU_WRITABLE : 0);
 }
 
-/* Puts `value` into an entry of s: over nothing, or over a leaf of the same frame, whose W stays if the new value is still
+/* True when memory from page f on may be one leaf of level 2: it lies in the slot as a whole, at a host address aligned
+ * likewise, and no page of it is a page table. */
+bool leaf_may_be_large(const struct slot *slot, gfn_t f);
+
+/* page: the leaf's first. Puts `value` into an entry of s: over nothing, or over a leaf of the same frame, whose W stays if the new value is still
  * MMU_WRITABLE; another frame's leaf is dropped first. Publishes: spte, rmap entry, dirty bit. True when the entry already
  * allowed all that value allows. */
 bool leaf_install(struct shadow *s, unsigned index, uint64_t value, struct slot *slot, gfn_t page,

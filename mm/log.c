@@ -22,6 +22,7 @@
  * Not promised: that a page reported was written (named over-reports: first harvest after a start, a walk given up, a
  * zapped writable spte, an instruction that faulted and did not complete).
  */
+#include "mm/gpte.h"
 #include "mm/log.h"
 #include "mm/rcu.h"
 #include "mm/tlb.h"
@@ -82,12 +83,33 @@ static bool skipped(uint64_t page)
 	return __builtin_expect(log_test.skip != 0, 0) && page % log_test.skip == log_test.skip - 1;
 }
 
+/* The 2 MiB leaves over a word's pages: they lose W, and are split by the next write. Once per unit and word. */
+static bool protect_large(struct slot *s, uint64_t w, struct protect *p, struct chain_walk *walk)
+{
+	uint64_t last = w * 64 + 63 < s->pages ? w * 64 + 63 : s->pages - 1;
+	gfn_t f = gfn(s->gfn.v + w * 64), end = gfn(s->gfn.v + last);
+	bool done = true;
+
+	for (uint64_t unit = f.v / gpte_pages(2); unit <= end.v / gpte_pages(2); unit++) {
+		gfn_t first = gfn(unit * gpte_pages(2));
+		struct chain *c = slot_chain(s, first.v < f.v ? f : first, 2);
+
+		p->want = hfn_hpa(slot_hfn(s, first)).v | SPTE_P | SPTE_W | SPTE_SIZE(2);
+		done &= chain_walk(c, protect_visit, p, walk);
+	}
+	return done;
+}
+
 /* Walks the chains of one bitmap word's pages; a section of its own, so grace periods get through. */
 static void protect_word(struct slot *s, uint64_t w, struct protect *p, struct chain_walk *walk, uint64_t *gaveup)
 {
 	uint64_t bits = load_relaxed(&s->bits[SLOT_TAKEN][w]);
 
 	rcu_read_lock(RCU_WALK);
+	if (!protect_large(s, w, p, walk)) {
+		fetch_or_seq(&s->bits[SLOT_DIRTY][w], bits); /* as below, for the whole word */
+		++*gaveup;
+	}
 	for (; bits; bits &= bits - 1) {
 		uint64_t i = w * 64 + (unsigned)__builtin_ctzl(bits);
 

@@ -57,9 +57,8 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 		store_relaxed(&s->state, SHADOW_LIVE);
 		return s;
 	}
-	/* The count first: from here on every install of this frame sees a page table (it reads the count under this
-	 * lock). seq_cst RMW: partner is the host store, which stores data and then reads the count. */
-	fetch_add_seq(slot_tables(slot_find(m, f), f), 1);
+	/* The count first: from here on every install of this frame sees a page table. */
+	slot_table_add(slot_find(m, f), f);
 	store_relaxed(&s->state, SHADOW_BUILDING);
 	s->pins = 1;
 	return s;
@@ -87,7 +86,7 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 
 	CHECK(slot->mmu == s->mmu);
 	if (old & SPTE_W)
-		slot_mark_dirty(slot, f);
+		slot_mark_range(slot, f, gpte_pages(spte_level(old)));
 	/* owed: after the spte changed, before its entry leaves the chain (owed2.pml) */
 	if (old & SPTE_MMU_WRITABLE)
 		fetch_add_seq(&s->mmu->owed, 1);
@@ -104,7 +103,7 @@ bool shadow_drop(struct shadow *s, unsigned index)
 	s->present--;
 	if (spte_is_leaf(old)) {
 		drop_leaf(s, p);
-		return false;
+		return spte_level(old) > 1;
 	}
 	store_release(p, 0);
 	chain_remove(&shadow_of_link(old)->parents, &parent_cache, p);
@@ -158,7 +157,7 @@ void shadow_kill(struct shadow *s, struct shadow **list)
 	*b = s->hash_next;
 	shadow_clear_unsync(s);
 	if (!s->role.direct)
-		fetch_sub_seq(slot_tables(slot_find(m, s->gfn), s->gfn), 1);
+		slot_table_drop(slot_find(m, s->gfn), s->gfn);
 	store_release(&s->state, SHADOW_DYING); /* partner: mmu_enter's look at the roots, after the flush's bump */
 	s->dying_next = *list;
 	*list = s;

@@ -75,8 +75,8 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r);
 
 /* Writes a non-leaf spte and its parent entry. The slot must be 0. Lock held. */
 void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, struct chain_reserve *r);
-/* Empties one spte, leaf or link, with all that hangs on it: dirty transfer, owed, chain entry. True: it was a link. Lock
- * held, in a publishing section. */
+/* Empties one spte, leaf or link, with all that hangs on it: dirty transfer, owed, chain entry. True: it stood above level 1
+ * and was not empty, so the caller bumps the generation. Lock held, in a publishing section. */
 bool shadow_drop(struct shadow *s, unsigned index);
 
 /* Makes it DYING and puts it on *list. Lock held. */

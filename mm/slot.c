@@ -31,21 +31,17 @@ static uint64_t units(const struct slot *s, unsigned level)
 	return ((s->gfn.v + s->pages - 1) >> shift) - (s->gfn.v >> shift) + 1;
 }
 
-static uint64_t chain_bytes(const struct slot *s, unsigned level)
-{
-	return units(s, level) * sizeof(struct chain);
-}
-
 static void free_metadata(struct slot *s)
 {
 	for (unsigned i = 0; i < SLOT_BITMAPS; i++)
 		if (s->bits[i])
 			page_free_array(s->bits[i], s->words * sizeof(atomic64));
-	for (unsigned level = 1; level <= SLOT_LEVELS; level++)
+	for (unsigned level = 1; level <= SLOT_LEVELS; level++) {
 		if (s->chain[level - 1])
-			page_free_array(s->chain[level - 1], chain_bytes(s, level));
-	if (s->tables)
-		page_free_array(s->tables, s->pages * sizeof *s->tables);
+			page_free_array(s->chain[level - 1], units(s, level) * sizeof(struct chain));
+		if (s->tables[level - 1])
+			page_free_array(s->tables[level - 1], units(s, level) * sizeof(atomic32));
+	}
 }
 
 static bool alloc_metadata(struct slot *s)
@@ -54,9 +50,35 @@ static bool alloc_metadata(struct slot *s)
 		if (!(s->bits[i] = page_alloc_array(s->words * sizeof(atomic64))))
 			return false;
 	for (unsigned level = 1; level <= SLOT_LEVELS; level++)
-		if (!(s->chain[level - 1] = page_alloc_array(chain_bytes(s, level))))
+		if (!(s->chain[level - 1] = page_alloc_array(units(s, level) * sizeof(struct chain))) ||
+			!(s->tables[level - 1] = page_alloc_array(units(s, level) * sizeof(atomic32))))
 			return false;
-	return (s->tables = page_alloc_array(s->pages * sizeof *s->tables)) != 0;
+	return true;
+}
+
+void slot_mark_range(struct slot *s, gfn_t f, uint64_t pages)
+{
+	for (uint64_t i = slot_index(s, f), end = i + pages; i < end;) {
+		uint64_t first = i % 64, n = end - i < 64 - first ? end - i : 64 - first;
+
+		/* seq_cst RMW: as slot_mark_dirty */
+		fetch_or_seq(&s->bits[SLOT_DIRTY][i / 64], (n == 64 ? ~0UL : (1UL << n) - 1) << first);
+		i += n;
+	}
+}
+
+void slot_table_add(struct slot *s, gfn_t f)
+{
+	/* The large unit first, then the page. seq_cst RMW: partner is the host store, which stores data and then reads
+	 * the page's count (gmem.c). Installs read both under the lock. */
+	for (unsigned level = SLOT_LEVELS; level >= 1; level--)
+		fetch_add_seq(slot_tables(s, f, level), 1);
+}
+
+void slot_table_drop(struct slot *s, gfn_t f)
+{
+	for (unsigned level = 1; level <= SLOT_LEVELS; level++)
+		fetch_sub_seq(slot_tables(s, f, level), 1);
 }
 
 void slot_fill(struct slot *s, enum slot_bitmap which)

@@ -8,7 +8,7 @@
 struct mmu;
 
 #define SLOT_MAX 16
-#define SLOT_LEVELS 3 /* rmap heads for 4 KiB, 2 MiB and 1 GiB leaves */
+#define SLOT_LEVELS 2 /* leaves are of 4 KiB and 2 MiB; a guest's 1 GiB page is split */
 
 /* Bitmaps of a slot, one bit a page. Only DIRTY is touched without the harvest's turn. */
 enum slot_bitmap {
@@ -27,8 +27,9 @@ struct slot {
 	uint64_t pages;
 	uint64_t words; /* of each bitmap */
 	atomic64 *bits[SLOT_BITMAPS];
-	struct chain *chain[SLOT_LEVELS]; /* [0]: one per page; [1], [2]: one per aligned 2 MiB, 1 GiB that it touches */
-	atomic32 *tables; /* per page: shadow pages (not direct) that shadow it as a page table */
+	struct chain *chain[SLOT_LEVELS];   /* rmap heads; [0]: one per page; [1]: one per aligned 2 MiB that it touches */
+	atomic32 *tables[SLOT_LEVELS];      /* [0]: per page, shadow pages (not direct) that shadow it as a page table;
+	                                       [1]: per aligned 2 MiB, the sum over its pages */
 };
 
 /* The slot of this guest that holds f; 0 when none does. In an RCU section. */
@@ -39,14 +40,22 @@ struct slot *slot_owner(hfn_t f);
 static inline hfn_t slot_hfn(const struct slot *s, gfn_t f) { return hfn(s->hfn.v + (f.v - s->gfn.v)); }
 static inline gfn_t slot_gfn(const struct slot *s, hfn_t f) { return gfn(s->gfn.v + (f.v - s->hfn.v)); }
 static inline uint64_t slot_index(const struct slot *s, gfn_t f) { return f.v - s->gfn.v; }
-/* The rmap head of the leaf of `level` (1 … 3) that covers f. */
-static inline struct chain *slot_chain(const struct slot *s, gfn_t f, unsigned level)
+/* Index of the unit of `level` (1 … SLOT_LEVELS) that holds f. */
+static inline uint64_t slot_unit(const struct slot *s, gfn_t f, unsigned level)
 {
 	unsigned shift = 9 * (level - 1);
 
-	return &s->chain[level - 1][(f.v >> shift) - (s->gfn.v >> shift)];
+	return (f.v >> shift) - (s->gfn.v >> shift);
 }
-static inline atomic32 *slot_tables(const struct slot *s, gfn_t f) { return &s->tables[slot_index(s, f)]; }
+/* The rmap head of leaves of `level` that cover f, and the count of page tables in its unit. */
+static inline struct chain *slot_chain(const struct slot *s, gfn_t f, unsigned level)
+{
+	return &s->chain[level - 1][slot_unit(s, f, level)];
+}
+static inline atomic32 *slot_tables(const struct slot *s, gfn_t f, unsigned level)
+{
+	return &s->tables[level - 1][slot_unit(s, f, level)];
+}
 
 /* Sets the page's dirty bit: a locked RMW, so that every store before it is visible to whoever takes the bit. */
 static inline void slot_mark_dirty(struct slot *s, gfn_t f)
@@ -56,6 +65,12 @@ static inline void slot_mark_dirty(struct slot *s, gfn_t f)
 	/* seq_cst RMW: partner is the acquiring xchg of the word in the harvest (log.c) */
 	fetch_or_seq(&s->bits[SLOT_DIRTY][i / 64], 1UL << (i % 64));
 }
+
+/* The same for `pages` pages from f on, all in the slot: a word of the bitmap at a time. */
+void slot_mark_range(struct slot *s, gfn_t f, uint64_t pages);
+/* The page now is, or no longer is, shadowed as a page table (one shadow page more or less). Under the guest's lock. */
+void slot_table_add(struct slot *s, gfn_t f);
+void slot_table_drop(struct slot *s, gfn_t f);
 
 /* Sets every bit of a bitmap, none past the slot's end. Any context. */
 void slot_fill(struct slot *s, enum slot_bitmap which);

@@ -46,10 +46,15 @@ static bool protect_frame(struct slot *slot, gfn_t f, struct protect *p)
 	struct chain_walk w = {0};
 	bool done = false;
 
-	p->want = hfn_hpa(slot_hfn(slot, f)).v | SPTE_P | SPTE_SIZE(1);
 	for (unsigned i = 0; !done && i < WALK_TRIES; i++) {
 		rcu_read_lock(RCU_WALK);
-		done = chain_walk(slot_chain(slot, f, 1), protect_visit, p, &w);
+		done = true;
+		for (unsigned level = 1; level <= SLOT_LEVELS; level++) {
+			gfn_t first = gfn(f.v & ~(gpte_pages(level) - 1));
+
+			p->want = hfn_hpa(slot_hfn(slot, first)).v | SPTE_P | SPTE_SIZE(level);
+			done &= chain_walk(slot_chain(slot, f, level), protect_visit, p, &w);
+		}
 		rcu_read_unlock(RCU_WALK);
 	}
 	return done;
@@ -78,46 +83,50 @@ enum mmu_outcome sync_build(struct shadow *s)
 	return done ? MMU_RESUME : MMU_RETRY;
 }
 
-static void sync_leaf(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old)
+/* A leaf over a gpte that maps memory at the same level, in a table of that level. */
+static bool sync_leaf(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old)
 {
-	struct mmu *m = s->mmu;
-	struct slot *slot = slot_find(m, gpte_gfn(gpte));
-	gfn_t page = gpte_gfn(gpte);
-	unsigned access = s->role.access & gpte_access(gpte, s->role.nx);
+	unsigned level = s->role.level, access = s->role.access & gpte_access(gpte, s->role.nx);
+	gfn_t page = gpte_leaf_gfn(gpte, level);
+	struct slot *slot = slot_find(s->mmu, page);
+	uint64_t value;
 	bool writable;
 
-	if (!slot || slot_hfn(slot, page).v != spte_hfn(old).v) {
-		shadow_drop(s, index);
-		return;
-	}
-	writable = (access & ACC_W) && (gpte & GPTE_D) && load_acquire(slot_tables(slot, page)) == 0;
-	leaf_change(s, index, leaf_value(spte_hfn(old), access, writable), slot, page);
+	if (!slot || slot_hfn(slot, page).v != spte_hfn(old).v)
+		return shadow_drop(s, index);
+	writable = (access & ACC_W) && (gpte & GPTE_D) && load_acquire(slot_tables(slot, page, level)) == 0;
+	value = leaf_value(spte_hfn(old), level, access, writable);
+	if ((old ^ value) & ~(SPTE_A | SPTE_D | (writable ? SPTE_W : 0)))
+		leaf_change(s, index, value, slot, page);
+	return false;
+}
+
+static bool link_current(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old)
+{
+	struct shadow *child = shadow_of_link(old);
+	union role r;
+	gfn_t f;
+
+	shadow_child(s, index, gpte, &f, &r);
+	return child->gfn.v == f.v && child->role.word == r.word;
 }
 
 void sync_entry(struct shadow *s, unsigned index, uint64_t gpte)
 {
 	uint64_t old = load_relaxed(&s->table->spte[index]);
-	struct shadow *child;
-	gfn_t f;
-	union role r;
+	unsigned level = s->role.level;
+	bool upper = false;
 
 	if (old == 0)
 		return;
-	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || walk_reserved(s->mmu, gpte, s->role.level, s->role.nx)) {
-		if (shadow_drop(s, index))
-			tlb_bump(s->mmu);
-		return;
-	}
-	if (s->role.level == 1) {
-		sync_leaf(s, index, gpte, old);
-		return;
-	}
-	shadow_child(s, index, gpte, &f, &r);
-	child = shadow_of_link(old);
-	if (child->gfn.v != f.v || child->role.word != r.word) {
-		shadow_drop(s, index);
+	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || walk_reserved(s->mmu, gpte, level, s->role.nx))
+		upper = shadow_drop(s, index);
+	else if (spte_is_leaf(old) && gpte_is_leaf(gpte, level))
+		upper = sync_leaf(s, index, gpte, old);
+	else if (spte_is_leaf(old) || !link_current(s, index, gpte, old))
+		upper = shadow_drop(s, index);
+	if (upper)
 		tlb_bump(s->mmu);
-	}
 }
 
 static void read_table(struct shadow *s)

@@ -80,14 +80,17 @@ static bool hardware_walk(struct machine *c, uint64_t at, uint32_t access, struc
 			return false;
 		rights &= s;
 		nx |= s & SPTE_NX;
-		if (level == 1) {
+		if (spte_is_leaf(s)) {
+			uint64_t piece = at >> PAGE_SHIFT & (gpte_pages(level) - 1);
+
 			*error |= PF_P;
 			if (((access & PF_U) && !(rights & SPTE_U)) || ((access & PF_W) && !(rights & SPTE_W)) ||
 				((access & PF_I) && nx))
 				return false;
-			for (; top >= 1; top--)
-				s = fetch_or_seq(path[top], top == 1 && (access & PF_W) ? SPTE_A | SPTE_D : SPTE_A);
-			*e = (struct machine_tlb){true, at >> PAGE_SHIFT, (load_relaxed(p) & ~(SPTE_W | SPTE_U)) | rights | nx, p};
+			for (; top >= level; top--)
+				fetch_or_seq(path[top], top == level && (access & PF_W) ? SPTE_A | SPTE_D : SPTE_A);
+			*e = (struct machine_tlb){true, at >> PAGE_SHIFT,
+				(spte_hfn(s).v + piece) << PAGE_SHIFT | (rights & (SPTE_W | SPTE_U)) | nx};
 			return true;
 		}
 		table = hfn_virt(spte_hfn(s));
@@ -218,7 +221,7 @@ uint64_t machine_spte(struct machine *c, uint64_t at)
 	for (unsigned level = root->role.level;; level--) {
 		uint64_t s = load_relaxed(&t->spte[gpte_index(gva(at), level)]);
 
-		if (level == 1 || !(s & SPTE_P))
+		if (spte_is_leaf(s) || !(s & SPTE_P))
 			return s;
 		t = hfn_virt(spte_hfn(s));
 	}

@@ -9,7 +9,7 @@
 
 #define MACHINE_TLB 64
 
-struct machine_tlb { bool valid; uint64_t page, spte; spte_t *at; };
+struct machine_tlb { bool valid; uint64_t page, spte; };
 
 struct machine {
 	struct mmu mmu;

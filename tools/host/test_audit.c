@@ -190,7 +190,7 @@ static void names_m12(void **state)
 {
 	struct machine *c = *state;
 	uint64_t root = prepare(c);
-	atomic32 *tables = slot_tables(slot_find(&c->mmu, gpa_gfn(gpa(root))), gpa_gfn(gpa(root)));
+	atomic32 *tables = slot_tables(slot_find(&c->mmu, gpa_gfn(gpa(root))), gpa_gfn(gpa(root)), 1);
 
 	fetch_add_seq(tables, 1);
 	expect(c, "M12");
