@@ -34,7 +34,7 @@ IMAGES += hostile
 IMAGES := $(foreach i,$(IMAGES),$(if $(wildcard guest/images/$i.c),$i))
 
 # Rooms that also compile natively.
-PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/format.c hv/options.c)
+PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/format.c hv/options.c hv/place.c hv/log.c)
 
 COMMON := -std=gnu11 -g -Wall -Wextra -Werror -I. -MMD -MP -fno-strict-aliasing
 METAL = $(COMMON) -O2 -m64 -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
@@ -132,7 +132,7 @@ $(BUILD)/host/$1/%.o: %.c Makefile | deps
 $(BUILD)/host/$1/lib.a: $(HOST_LIB:%.c=$(BUILD)/host/$1/%.o)
 	@rm -f $$@
 	$$(call say,AR)
-	$$(Q)$(HOSTAR) rcs $$@ $$^
+	$$(Q)$(HOSTAR) qcs $$@ $$^
 
 $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
 	$$(call say,CC)

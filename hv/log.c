@@ -12,10 +12,9 @@
  * older text stays until it is overwritten.
  */
 #include "hv/console.h"
-#include "hv/cpu.h"
 #include "hv/log.h"
-#include "hv/x86.h"
 #include "mm/atomic.h"
+#include "mm/host.h"
 
 #define LOG_SLOTS 8192u
 #define LOG_SLOT_TEXT 116u
@@ -137,7 +136,7 @@ void log_wait_room(void)
 	uint64_t end = host_clock() + host_clock_hz();
 	while (load_relaxed(&log_ring.head) - load_relaxed(&log_ring.tail) > LOG_SLOTS / 2 && host_clock() < end)
 		if (!log_drain(LOG_DRAIN_STEP))
-			cpu_relax();
+			host_relax();
 }
 
 void log_flush(bool force)
@@ -156,6 +155,6 @@ void log_flush(bool force)
 			log_ring.at = 0;
 			store_release(&log_ring.tail, tail + 1);
 		}
-		cpu_relax();
+		host_relax();
 	}
 }
