@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Chains: what writers do, under the chain's lock. The argument for the reader beside them is in chain_walk.h; what it
  * asks of this file:
- *   C1  An entry never moves, but from the head word into the first descriptor, and there it is before the head says so.
+ *   C1  An entry never moves, but from the head word into the first descriptor, and there it is before the head says
+ *       so.
  *   C2  A new descriptor is linked at the head, complete: slots, next, then the head.
  *   C3  A descriptor is unlinked only when its slots are all 0; then its next is CHAIN_FREE, then the slab has it.
  *   C4  The last descriptor's next is this chain's marker.

@@ -19,8 +19,8 @@ struct chain {
 };
 
 #define CHAIN_SLOTS 7
-/* A descriptor: one cache line. next: another descriptor, or a marker that names the chain (the head word's address with
- * CHAIN_MANY set), or CHAIN_FREE. Constructed state: no entries, CHAIN_FREE. */
+/* A descriptor: one cache line. next: another descriptor, or a marker that names the chain (the head word's address
+ * with CHAIN_MANY set), or CHAIN_FREE. Constructed state: no entries, CHAIN_FREE. */
 #define CHAIN_FREE 2UL
 struct chain_desc {
 	atomic64 slot[CHAIN_SLOTS]; /* spte pointers, 0 = hole */
@@ -38,17 +38,17 @@ struct chain_reserve {
 	unsigned n;
 	struct chain_desc *desc[CHAIN_RESERVE];
 };
-/* Tops the reserve up to at least n <= CHAIN_RESERVE descriptors; false when memory is out (what was got is kept). Outside
- * sections and locks. */
+/* Tops the reserve up to at least n <= CHAIN_RESERVE descriptors; false when memory is out (what was got is kept).
+ * Outside sections and locks. */
 bool chain_reserve(struct chain_reserve *r, unsigned n);
 /* Gives all of the reserve back. Any context. */
 void chain_unreserve(struct chain_reserve *r);
 
-/* Adds s to the chain and writes its location word, which must be 0; uses at most one descriptor of r, and holds one is a
- * duty of the caller. Under the chain's lock. */
+/* Adds s to the chain and writes its location word, which must be 0; uses at most one descriptor of r, which the caller
+ * must have reserved. Under the chain's lock. */
 void chain_add(struct chain *c, struct chain_reserve *r, spte_t *s);
-/* Removes s, found by its location word, without a search; an emptied descriptor goes back to `cache`. The location word
- * becomes 0. Under the chain's lock. */
+/* Removes s, found by its location word, without a search; an emptied descriptor goes back to `cache`. The location
+ * word becomes 0. Under the chain's lock. */
 void chain_remove(struct chain *c, struct slab_cache *cache, spte_t *s);
 bool chain_empty(const struct chain *c);
 
@@ -66,9 +66,9 @@ typedef unsigned (*chain_visit)(void *ctx, spte_t *s);
 static inline bool chain_walk(struct chain *c, chain_visit visit, void *ctx, struct chain_walk *w);
 
 /* For the audit, under the lock: every descriptor reachable has this chain's marker at the end, entries == length,
- * location words name their slots, prev pointers and the hole list are exact. Calls visit (may be 0) on each entry, which
- * returns violations of its own. Returns the number of violations, each found here reported by host_log(HOST_ERROR,
- * "audit: ..."). */
+ * location words name their slots, prev pointers and the hole list are exact. Calls visit (may be 0) on each entry,
+ * which returns violations of its own. Returns the number of violations, each found here reported by
+ * host_log(HOST_ERROR, "audit: ..."). */
 unsigned chain_audit(struct chain *c, chain_visit visit, void *ctx);
 
 #include "mm/chain_walk.h" /* the reader, inline: its argument and its code */

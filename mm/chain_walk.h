@@ -1,32 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /* The lockless reader of a chain; included by mm/chain.h, at its end.
  *
- * Reader. Loads the head once and follows that value alone. In each descriptor it reads the slots, visits what they hold,
- * and only then reads next. It is done when next is the marker of this chain; a marker of another chain, or CHAIN_FREE,
- * sends it back to the head.
+ * Reader. Loads the head once and follows that value alone. In each descriptor it reads the slots, visits what they
+ * hold, and only then reads next. It is done when next is the marker of this chain; a marker of another chain, or
+ * CHAIN_FREE, sends it back to the head.
  * Writers (chain.c, one at a time for each chain). New entries fill holes, or come in a new descriptor at the head. A
- * removal leaves a hole. A descriptor is unlinked when it holds no entry, and never before; then its next says FREE, and
- * it may become part of any chain, this one too, at once. A head that names a descriptor becomes another descriptor or 0.
+ * removal leaves a hole. A descriptor is unlinked when it holds no entry, and never before; then its next says FREE,
+ * and it may become part of any chain, this one too, at once. A head that names a descriptor becomes another
+ * descriptor or 0.
  *
- * Why every entry P that stays from the start of the last try to its end is visited. P never moves, so its descriptor E
- * is never empty and stays linked (or P is the single pointer that the head holds, and what the reader loaded).
- *   - While the reader stands on descriptors of this chain, what follows them leads on to E: insertion is at the head, so
- *     E is never before a descriptor that was before it, and unlinking one keeps its successors.
- *   - Standing on D when D is unlinked, not yet reused: D had no entry that stays; its next is the old one (leads on to
- *     E) or FREE (restart).
+ * Why every entry P that stays from the start of the last try to its end is visited. P never moves, so its descriptor
+ * E is never empty and stays linked (or P is the single pointer that the head holds, and what the reader loaded).
+ *   - While the reader stands on descriptors of this chain, what follows them leads on to E: insertion is at the
+ *     head, so E is never before a descriptor that was before it, and unlinking one keeps its successors.
+ *   - Standing on D when D is unlinked, not yet reused: D had no entry that stays; its next is the old one (leads on
+ *     to E) or FREE (restart).
  *   - D reused in another chain: that chain's descriptors end in that chain's marker: restart. Slots were read before
- *     next, so that a foreign next discards them; what they named is visited for nothing, and the visitor compares values.
- *   - D reused in this chain: D is at the head again, and leads through all of it to E. It is the same for a descriptor of
- *     another chain on the way: whatever this chain's marker ends, was entered at or before E's place.
- *   - A single pointer becomes a descriptor with the pointer in its slot before the head names it; never back, or a
- *     reader could find the descriptor FREE in next but its slots, read before, already without P (model single -DCOLLAPSE).
- * Why it ends. Every entry visited, every extra try of the visitor, and every descriptor is counted against 2 x length +
- * 64. A chain that nobody changes has no more than `length` entries in no more than `length` descriptors; a reader that is
- * led round and round by a descriptor relinked at the head (no foreign marker, hence no restart) gives up.
+ *     next, so that a foreign next discards them; what they named is visited for nothing, and the visitor compares
+ *     values.
+ *   - D reused in this chain: D is at the head again, and leads through all of it to E. It is the same for a
+ *     descriptor of another chain on the way: whatever this chain's marker ends, was entered at or before E's place.
+ *   - A single pointer becomes a descriptor with the pointer in its slot before the head names it. Never back: a
+ *     reader could have read the slots just after P left them for the head, and then find this chain's marker in next,
+ *     if the descriptor was freed and came back meanwhile (model single -DCOLLAPSE).
+ * Why it ends. Every entry visited, every extra try of the visitor, and every descriptor is counted against 2 x
+ * length + 64. A chain that nobody changes has no more than `length` entries in no more than `length` descriptors; a
+ * reader that is led round and round by a descriptor relinked at the head (no foreign marker, hence no restart) gives
+ * up.
  *
  * Promised: the above. Not promised: that an entry is visited once; that what is visited belongs to this chain still;
- * anything for entries that come or go meanwhile; success under churn. Descriptors are type-stable within an RCU section
- * (slab.c), and so must be the tables that the entries lie in.
+ * anything for entries that come or go meanwhile; success under churn. Descriptors are type-stable within an RCU
+ * section (slab.c), and so must be the tables that the entries lie in.
  * Models: chain (the walk, restarts, reuse in the same and in another chain), single (one pointer to many and back).
  */
 #ifndef MM_CHAIN_WALK_H
@@ -43,11 +47,12 @@ static inline __attribute__((always_inline)) bool chain_walk(
 	struct chain *c, chain_visit visit, void *ctx, struct chain_walk *w)
 {
 	const uint64_t marker = (uint64_t)&c->head | CHAIN_MANY;
-	uint64_t at = load_acquire(&c->head); /* acquire: the entry or the descriptor behind it; partner: chain_add's release */
-	uint64_t tries = 0, restarts = 0;
+	uint64_t tries = 0, restarts = 0, at;
 	int64_t bound = 0, left = 0, steps = 0;
 	bool done = true;
 
+	/* acquire: the entry or the descriptor behind it; partner: the releases of the head in chain.c */
+	at = load_acquire(&c->head);
 	park("chain-head");
 	if (at & CHAIN_MANY) {
 		/* relaxed: a bound, not an order */

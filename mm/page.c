@@ -126,7 +126,8 @@ static unsigned page_free_piece(uint64_t f, unsigned order)
 
 void page_free(hfn_t f, unsigned order)
 {
-	CHECK(order <= PAGE_MAX_ORDER && !(f.v & ((1UL << order) - 1)) && f.v < page.top && page.top - f.v >= 1UL << order);
+	CHECK(order <= PAGE_MAX_ORDER && !(f.v & ((1UL << order) - 1)));
+	CHECK(f.v < page.top && page.top - f.v >= 1UL << order);
 	for (uint64_t at = f.v, end = f.v + (1UL << order); at < end;) {
 		lock_take(&page.lock);
 		at += 1UL << page_free_piece(at, order);

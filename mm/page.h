@@ -29,8 +29,8 @@ void page_init(const struct page_range *ranges, unsigned n);
 enum page_where { PAGE_ANY, PAGE_LOW };
 hfn_t page_alloc(unsigned order, enum page_where where);
 
-/* Gives back 2^order frames at f (aligned to their size). They may be a part of an allocated block, or consist of several
- * parts that were left of one; a frame that is not allocated is caught. The lock is dropped between parts. */
+/* Gives back 2^order frames at f (aligned to their size). They may be a part of an allocated block, or consist of
+ * several parts that were left of one; a frame that is not allocated is caught. The lock is dropped between parts. */
 void page_free(hfn_t f, unsigned order);
 
 /* A contiguous zeroed array of at least `bytes`, in whole pages (the tail beyond the last page needed is given back);

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* Type-stable per-CPU slabs (DESIGN section 5).
  *
- * A block is 2^order pages, aligned to its size: header, link array and side array first, objects at its end. An object
- * may be reused for the same type at once, also under a reader; a whole empty block goes back to the page allocator only
- * after a grace period. Nothing is ever written into a free object (but poison, in that mode, after a grace period). Side
- * data of an object is bookkeeping that readers never look at. */
+ * A block is 2^order pages, aligned to its size: header, link array and side array first, objects at its end. An
+ * object may be reused for the same type at once, also under a reader; a whole empty block goes back to the page
+ * allocator only after a grace period. Nothing is ever written into a free object (but poison, in that mode, after a
+ * grace period). Side data of an object is bookkeeping that readers never look at. */
 #ifndef MM_SLAB_H
 #define MM_SLAB_H
 
 #include "mm/lock.h"
 #include "mm/page.h"
 
-/* NORMAL: what this CPU freed last is what it gets first. LIFO: what any CPU freed last is what the next one gets, so that
- * an object changes its identity under a reader as often as can be. POISON: an object that was freed waits for a grace
- * period and is poisoned; it is checked and restored before it is reused. */
+/* NORMAL: what this CPU freed last is what it gets first. LIFO: what any CPU freed last is what the next one gets, so
+ * that an object changes its identity under a reader as often as can be. POISON: an object that was freed waits for a
+ * grace period and is poisoned; it is checked and restored before it is reused. */
 enum slab_mode { SLAB_NORMAL, SLAB_LIFO, SLAB_POISON };
-/* Option slab=normal|lifo|poison; NORMAL if never called. After page_init and before the first cache is made, on one CPU:
- * caches made before are forgotten as page_init forgets their pages. */
+/* Option slab=normal|lifo|poison; NORMAL if never called. After page_init and before the first cache is made, on one
+ * CPU: caches made before are forgotten as page_init forgets their pages. */
 void slab_set_mode(enum slab_mode mode);
 
 /* The cap on bytes that wait for a grace period, all caches together; SLAB_CAP if never called. Before the first cache
@@ -53,14 +53,15 @@ struct slab_cache {
 	atomic64 cpu[HOST_MAX_CPUS]; /* struct slab_cpu *, made by that CPU's first allocation */
 };
 
-/* Makes a cache. object_bytes: power of two; objects are aligned to it. side_bytes: multiple of 8, zeroed when a block is
- * made. construct (may be 0 = all zero bytes) runs on every object of a new block, which is zeroed; the state it makes
- * must not depend on the object's address, and an object is given back in it. where: PAGE_LOW or PAGE_ANY. */
+/* Makes a cache. object_bytes: power of two; objects are aligned to it. side_bytes: multiple of 8, zeroed when a
+ * block is made. construct (may be 0 = all zero bytes) runs on every object of a new block, which is zeroed; the
+ * state it makes must not depend on the object's address, and an object is given back in it. where: PAGE_LOW or
+ * PAGE_ANY. */
 void slab_init(struct slab_cache *c, const char *name, unsigned order, uint32_t object_bytes, uint32_t side_bytes,
 	enum page_where where, void (*construct)(void *object));
 
-/* An object in constructed state, 0 when memory is out (after having reaped what it could). Outside sections and locks:
- * past the cap of pages that wait for a grace period it waits. */
+/* An object in constructed state, 0 when memory is out (after having reaped what it could). Outside sections and
+ * locks: past the cap of pages that wait for a grace period it waits. */
 void *slab_alloc(struct slab_cache *c);
 /* Gives an object back; any CPU, in sections and under locks too (takes slab and page locks only, never waits, never
  * allocates). */

@@ -9,13 +9,14 @@
  *                      ^                                       |  (POISON: in the delayed list, a grace period long)
  *                      '------ an index: in the free list <----'  magazine full
  *
- * and of a block: full (in no list), partial, empty (at most SLAB_KEEP of a CPU), waiting (unlinked from its CPU, tagged;
- * comes back as empty, for it is type-stable, or goes to the page allocator once every reader that may stand on it has
- * left). Illegal, and checked: an object freed that is not TAKEN, a block freed to the page allocator with an object out.
+ * and of a block: full (in no list), partial, empty (at most SLAB_KEEP of a CPU), waiting (unlinked from its CPU,
+ * tagged; comes back as empty, for it is type-stable, or goes to the page allocator once every reader that may stand
+ * on it has left). Illegal, and checked: an object freed that is not TAKEN, a block freed to the page allocator with
+ * an object out.
  *
- * A magazine is touched by its CPU alone and without a lock: no interrupt handler allocates, and nothing switches flows
- * inside these functions. Blocks belong to the CPU that made or revived them; their lists and link arrays are under that
- * CPU's lock here, whoever frees. A block's home changes only while all its objects are in it.
+ * A magazine is touched by its CPU alone and without a lock: no interrupt handler allocates, and nothing switches
+ * flows inside these functions. Blocks belong to the CPU that made or revived them; their lists and link arrays are
+ * under that CPU's lock here, whoever frees. A block's home changes only while all its objects are in it.
  *
  * Lock order: registry, then a CPU's lock or a cache's lock (never one inside the other), then the page lock.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The POISON mode of the slab: an object that was freed keeps its contents for a grace period, for readers may stand on
- * it. Then it must be in its constructed state; it is poisoned, and a write to it shows when it is handed out again. */
+/* The POISON mode of the slab: an object that was freed keeps its contents for a grace period, for readers may stand
+ * on it. Then it must be in its constructed state; it is poisoned, and a write to it shows when it is handed out
+ * again. */
 #include "mm/slab_block.h"
 #include "mm/rcu.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of chains share: two chains, a pool of entries, a walk of the first chain that counts its visits. A walk is
- * one flow of control; what other CPUs do meanwhile is done by a hook at a park point, or by the visitor. */
+/* What the tests of chains share: two chains, a pool of entries, a walk of the first chain that counts its visits. A
+ * walk is one flow of control; what other CPUs do meanwhile is done by a hook at a park point, or by the visitor. */
 #ifndef TOOLS_HOST_CHAIN_TEST_H
 #define TOOLS_HOST_CHAIN_TEST_H
 

@@ -5,13 +5,14 @@
 
 #include "mm/host.h"
 
-/* Host RAM as page_init sees it: three ranges in a 1 GiB arena (the first begins at 64 KiB, with holes between them), and
- * NATIVE_HIGH_BYTES from 4 GiB on. */
+/* Host RAM as page_init sees it: three ranges in a 1 GiB arena (the first begins at 64 KiB, with holes between them),
+ * and NATIVE_HIGH_BYTES from 4 GiB on. */
 #define NATIVE_HIGH_START (4UL << 30)
 #define NATIVE_HIGH_BYTES (64UL << 20)
 
 /* (Re)starts the machine with so many CPUs: page_init over all ranges, slab mode NORMAL, the calling thread is CPU 0,
- * all hooks off, log forgotten. Whatever was allocated and every slab cache are forgotten; no CPU may be in a section. */
+ * all hooks off, log forgotten. Whatever was allocated and every slab cache are forgotten; no CPU may be in a section.
+ */
 void host_native_init(unsigned cpus);
 
 /* The calling thread is this CPU from now on. */
@@ -23,8 +24,8 @@ void host_run_cpus(unsigned n, void (*fn)(void *arg), void *arg);
 /* What host_kick calls, in the kicking thread; 0 = nothing. */
 void host_set_kick(void (*kick)(unsigned cpu));
 
-/* What the calling thread does at each park point that it passes (mm/park.h); 0 = nothing. The hook is off while it runs.
- * It may act as another CPU (host_thread_cpu); the thread's CPU is put back after it. */
+/* What the calling thread does at each park point that it passes (mm/park.h); 0 = nothing. The hook is off while it
+ * runs. It may act as another CPU (host_thread_cpu); the thread's CPU is put back after it. */
 void host_set_park(void (*hook)(void *ctx, const char *point), void *ctx);
 
 /* Runs body(arg) in a child process. True when it ended in host_panic with a message that holds `text`. Only while the

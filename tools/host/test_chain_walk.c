@@ -272,7 +272,8 @@ static void rotate_last(unsigned pass)
 		add(&a, moved[i]);
 }
 
-/* H45: the last descriptor goes to the head under the walker again and again: round and round, without a foreign marker. */
+/* H45: the last descriptor goes to the head under the walker again and again: round and round, without a foreign
+ * marker. */
 static void a_walk_led_in_circles_gives_up(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Chains with real threads: writers churn, walkers walk. The entries that stay must be in every walk that did not give up;
- * whatever a walk visits is an spte. */
+/* Chains with real threads: writers churn, walkers walk. The entries that stay must be in every walk that did not
+ * give up; whatever a walk visits is an spte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

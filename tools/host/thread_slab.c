@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/slab.c and mm/page.c with real threads. Objects wander between CPUs through a board of slots; readers look at them in
- * sections, also after they were freed: an object keeps its type mark for as long as a reader may stand on it. */
+/* mm/slab.c and mm/page.c with real threads. Objects wander between CPUs through a board of slots; readers look at
+ * them in sections, also after they were freed: an object keeps its type mark for as long as a reader may stand on
+ * it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -178,8 +179,8 @@ static void objects_wander_poison(void **state)
 
 static struct slab_cache caches[CACHES];
 
-/* CPU 1 sleeps in a section again and again, CPU 0 churns several caches in turn: what the one leaves waits, and the others
- * cannot revive it. */
+/* CPU 1 sleeps in a section again and again, CPU 0 churns several caches in turn: what the one leaves waits, and the
+ * others cannot revive it. */
 static void churn_behind_a_sleeper(void *arg)
 {
 	static void *got[WAVE];
