@@ -26,9 +26,9 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define MSR_TSC_AUX 0xc0000103
 
-/* RDMSR. False: #GP(0). VCPU_CONTROL and VCPU_SEGMENTS must not be stale. */
+/* RDMSR. False: #GP(0). VCPU_CONTROL must not be stale, also for the next. */
 bool msr_read(struct vcpu *v, uint32_t index, uint64_t *value);
-/* WRMSR. CR_FAULT: #GP(0). Outside sections and locks; the same must not be stale. */
+/* WRMSR. CR_FAULT: #GP(0). Outside sections and locks. */
 enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const char **reason);
 
 #endif

@@ -71,9 +71,8 @@ struct vcpu {
 	uint64_t last_rip, last_gva;
 	uint32_t last_error, repeats;
 	uint64_t repeat_since;    /* TSC at the first of them */
-	uint64_t retry_since, retry_exits; /* TSC and exits of the RETRYs in a row */
 
-	uint64_t exits;           /* VM exits so far */
+	atomic64 exits;           /* VM exits so far; its CPU's, read by anyone */
 	uint64_t unknown_msrs;    /* accesses to MSRs that it does not have: #GP */
 	void *backend;            /* the backend's own (VMCS and so on) */
 	void *fpu;                /* 64-byte aligned XSAVE/FXSAVE area */

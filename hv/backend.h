@@ -45,7 +45,8 @@ struct exit {
 	uint8_t length;             /* bytes of the instruction, where it is the reason */
 	union {
 		struct { gva_t gva; uint32_t error; } page_fault;
-		struct { uint8_t vector; bool has_error; uint32_t error; uint64_t dr6; } exception; /* dr6: bits of #DB */
+		/* soft: INT3, INTO, ICEBP; dr6: the bits of #DB */
+		struct { uint8_t vector; bool has_error, soft; uint32_t error; uint64_t dr6; } exception;
 		struct { uint8_t number, gpr; bool from_value; uint64_t value; } cr; /* from_value: CLTS, LMSW */
 		struct { uint8_t number, gpr; } dr;
 		struct exit_io io;

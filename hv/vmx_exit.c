@@ -108,11 +108,14 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 		return;
 	}
 	e->reason = EXIT_EXCEPTION;
+	e->exception.soft = (info & INTERRUPTION_TYPE) > INTERRUPTION_SOFT_INTERRUPT;
+	if (e->exception.soft)
+		e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
 	e->exception.has_error = info & INTERRUPTION_HAS_ERROR;
 	if (e->exception.has_error)
 		e->exception.error = (uint32_t)vmread(VMCS_EXIT_ERROR_CODE);
 	e->exception.dr6 = 0;
-	if (e->exception.vector == VECTOR_DB) {
+	if (e->exception.vector == VECTOR_DB && !e->exception.soft) {
 		e->exception.dr6 = vmread(VMCS_QUALIFICATION) & DEBUG_DR6;
 		/* An entry with blocking and RFLAGS.TF wants a single step pending (SDM vol. 3, 26.3.1.5). */
 		if (v->interrupt_shadow && v->rflags & RFLAGS_TF)

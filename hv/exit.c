@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* What follows from an exit: one switch. */
+#include "guest/cpuid.h"
+#include "hv/runner.h"
+
+/* The same fault at the same instruction, repaired so often in less than a second, is no progress. */
+#define REPEATS_MAX 10000
+/* RETRYs in a row for so many seconds are none either. The longest turn that anyone holds is a stopped walker's. */
+#define RETRY_SECONDS 10
+
+enum runner_next exit_retry(struct runner *r, const struct exit *e)
+{
+	uint64_t now = host_clock(), exits = load_relaxed(&r->v->exits);
+	struct exit copy = *e;
+
+	if (exits != r->retry_exits + 1)
+		r->retry_since = now;
+	r->retry_exits = exits;
+	if (now - r->retry_since > RETRY_SECONDS * host_clock_hz())
+		return report_crash(r, &copy, "no progress: one instruction was retried for %u s", RETRY_SECONDS);
+	return NEXT_YIELD;
+}
+
+static enum runner_next repaired(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	uint64_t now;
+
+	if (v->rip != v->last_rip || e->page_fault.gva.v != v->last_gva || e->page_fault.error != v->last_error) {
+		v->last_rip = v->rip;
+		v->last_gva = e->page_fault.gva.v;
+		v->last_error = e->page_fault.error;
+		v->repeats = 0;
+		return NEXT_ENTER;
+	}
+	if (++v->repeats < REPEATS_MAX) {
+		if (v->repeats == 1)
+			v->repeat_since = host_clock();
+		return NEXT_ENTER;
+	}
+	now = host_clock();
+	if (now - v->repeat_since > host_clock_hz()) {
+		v->repeats = 0; /* harvests interfere now and then */
+		return NEXT_ENTER;
+	}
+	return report_crash(r, e, "no progress: the page fault at 0x%lx was repaired %u times", v->last_gva, REPEATS_MAX);
+}
+
+static enum runner_next page_fault(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	struct mmu_fault f;
+
+	switch (mmu_fault(&v->mmu, e->page_fault.gva, e->page_fault.error, &f)) {
+	case MMU_RESUME:
+		return repaired(r, e);
+	case MMU_INJECT:
+		v->cr2 = f.gva.v;
+		return inject_exception(r, e, VECTOR_PF, true, f.error);
+	case MMU_RETRY:
+		return exit_retry(r, e);
+	case MMU_MMIO:
+		return report_crash(r, e, "access to 0x%lx, where there is no memory", f.gpa.v);
+	case MMU_EMULATE:
+		return report_crash(r, e, "an instruction that would have to be emulated");
+	default:
+		return report_crash(r, e, "%s", f.reason);
+	}
+}
+
+static enum runner_next exception(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+
+	if (e->exception.soft) {
+		v->event = (struct event){.type = EVENT_SOFT_EXCEPTION, .vector = e->exception.vector, .length = e->length};
+		return NEXT_ENTER;
+	}
+	if (e->exception.vector == VECTOR_DB) {
+		v->dr6 = (v->dr6 & ~0xfUL) | e->exception.dr6;
+		v->dr7 &= ~DR7_GD;
+		v->changed |= VCPU_DEBUG;
+	}
+	return inject_exception(r, e, e->exception.vector, e->exception.has_error, e->exception.error);
+}
+
+static enum runner_next cpuid_exit(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	struct cpuid_regs c = cpuid_guest(v, (uint32_t)v->gpr[RAX], (uint32_t)v->gpr[RCX]);
+
+	v->gpr[RAX] = c.eax;
+	v->gpr[RBX] = c.ebx;
+	v->gpr[RCX] = c.ecx;
+	v->gpr[RDX] = c.edx;
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
+static enum runner_next halt(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+
+	vcpu_skip(v, e->length);
+	if (v->event.type != EVENT_NONE || r->irq)
+		return NEXT_ENTER;
+	if (!(v->rflags & RFLAGS_IF))
+		return report_crash(r, e, "halted with interrupts off: nothing can wake it");
+	v->activity = VCPU_HALTED;
+	return NEXT_HALT;
+}
+
+static enum runner_next invlpg(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	gva_t a = e->page_fault.gva;
+
+	/* Of an address that is not canonical nothing can be cached. */
+	if (vcpu_canonical(a.v) && mmu_invlpg(&v->mmu, a))
+		guests.backend->flush_address(v, a);
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
+enum runner_next exit_handle(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+
+	if (e->reason > EXIT_INTERRUPT_WINDOW)
+		v->repeats = 0; /* it got as far as another instruction */
+	switch (e->reason) {
+	case EXIT_PAGE_FAULT:
+		return page_fault(r, e);
+	case EXIT_EXCEPTION:
+		return exception(r, e);
+	case EXIT_INTERRUPT:
+	case EXIT_NMI:
+	case EXIT_INTERRUPT_WINDOW:
+		return NEXT_ENTER;
+	case EXIT_CPUID:
+		return cpuid_exit(r, e);
+	case EXIT_HLT:
+		return halt(r, e);
+	case EXIT_INVLPG:
+		return invlpg(r, e);
+	case EXIT_CR_READ:
+		return exit_cr_read(r, e);
+	case EXIT_CR_WRITE:
+		return exit_cr_write(r, e);
+	case EXIT_DR_READ:
+	case EXIT_DR_WRITE:
+		return exit_dr(r, e);
+	case EXIT_IO:
+		return exit_io(r, e);
+	case EXIT_RDMSR:
+		return exit_rdmsr(r, e);
+	case EXIT_WRMSR:
+		return exit_wrmsr(r, e);
+	case EXIT_XSETBV:
+		return exit_xsetbv(r, e);
+	case EXIT_NOP:
+		vcpu_skip(v, e->length);
+		return NEXT_ENTER;
+	case EXIT_UNDEFINED:
+		return inject_exception(r, e, VECTOR_UD, false, 0);
+	case EXIT_PRIVILEGED:
+		return inject_exception(r, e, VECTOR_GP, true, 0);
+	case EXIT_TRIPLE_FAULT:
+		return report_crash(r, e, "triple fault");
+	case EXIT_TASK_SWITCH:
+		return report_crash(r, e, "task switch: not supported");
+	case EXIT_ENTRY_FAILED:
+		guests.backend->describe(v, e);
+		return report_crash(r, e, "%s (%u)", e->name, e->code);
+	case EXIT_OTHER:
+		guests.backend->describe(v, e);
+		return report_crash(r, e, "unhandled VM exit: %s (%u)", e->name, e->code);
+	}
+	host_panic("exit reason %u", e->reason);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Exits of control and debug registers, MSRs and XSETBV. The rules are guest/cr.c's, guest/msr.c's and guest/vcpu.c's. */
+#include "guest/cpuid.h"
+#include "guest/msr.h"
+#include "hv/runner.h"
+
+/* The register operand of a MOV: 32 bits outside 64-bit mode. */
+static uint64_t operand(struct vcpu *v, unsigned gpr)
+{
+	uint64_t value = v->gpr[gpr];
+
+	if (value >> 32 == 0)
+		return value;
+	guests.backend->fetch(v, VCPU_SEGMENTS);
+	return vcpu_64bit(v) ? value : (uint32_t)value;
+}
+
+static void set_operand(struct vcpu *v, unsigned gpr, uint64_t value)
+{
+	v->gpr[gpr] = value;
+	if (gpr == RSP)
+		v->changed |= VCPU_IP;
+}
+
+static enum runner_next finish(struct runner *r, struct exit *e, enum cr_outcome o, const char *reason)
+{
+	switch (o) {
+	case CR_DONE:
+		vcpu_skip(r->v, e->length);
+		return NEXT_ENTER;
+	case CR_FAULT:
+		return inject_exception(r, e, VECTOR_GP, true, 0);
+	case CR_RETRY:
+		return exit_retry(r, e);
+	default:
+		return report_crash(r, e, "%s", reason);
+	}
+}
+
+enum runner_next exit_cr_read(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+
+	if (e->cr.number == 3)
+		set_operand(v, e->cr.gpr, v->cr3);
+	else if (e->cr.number == 8)
+		set_operand(v, e->cr.gpr, v->cr8);
+	else
+		return report_crash(r, e, "exit of a read of CR%u", e->cr.number);
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
+enum runner_next exit_cr_write(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	uint64_t value = e->cr.from_value ? e->cr.value : operand(v, e->cr.gpr);
+	const char *reason = 0;
+
+	guests.backend->fetch(v, VCPU_CONTROL);
+	switch (e->cr.number) {
+	case 0:
+		if ((value ^ v->cr0) & CR0_PG)
+			guests.backend->fetch(v, VCPU_SEGMENTS);
+		return finish(r, e, cr_write_cr0(v, value, &reason), reason);
+	case 3:
+		return finish(r, e, cr_write_cr3(v, value, &reason), reason);
+	case 4:
+		return finish(r, e, cr_write_cr4(v, value, &reason), reason);
+	case 8:
+		return finish(r, e, cr_write_cr8(v, value), 0);
+	default:
+		return report_crash(r, e, "exit of a write of CR%u", e->cr.number);
+	}
+}
+
+enum runner_next exit_dr(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	uint64_t value;
+	int fault;
+
+	guests.backend->fetch(v, VCPU_SEGMENTS);
+	if (e->reason == EXIT_DR_READ) {
+		fault = vcpu_read_dr(v, e->dr.number, &value);
+		if (fault < 0)
+			set_operand(v, e->dr.gpr, value);
+	} else {
+		fault = vcpu_write_dr(v, e->dr.number, operand(v, e->dr.gpr));
+	}
+	if (fault >= 0)
+		return inject_exception(r, e, (uint8_t)fault, fault == VECTOR_GP, 0);
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
+enum runner_next exit_rdmsr(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	uint64_t value;
+
+	guests.backend->fetch(v, VCPU_CONTROL);
+	if (!msr_read(v, (uint32_t)v->gpr[RCX], &value))
+		return inject_exception(r, e, VECTOR_GP, true, 0);
+	v->gpr[RAX] = (uint32_t)value;
+	v->gpr[RDX] = value >> 32;
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
+enum runner_next exit_wrmsr(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	uint64_t value = (uint32_t)v->gpr[RAX] | v->gpr[RDX] << 32;
+	const char *reason = 0;
+
+	guests.backend->fetch(v, VCPU_CONTROL);
+	return finish(r, e, msr_write(v, (uint32_t)v->gpr[RCX], value, &reason), reason);
+}
+
+enum runner_next exit_xsetbv(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	uint64_t value = (uint32_t)v->gpr[RAX] | v->gpr[RDX] << 32;
+
+	return finish(r, e, cr_write_xcr(v, (uint32_t)v->gpr[RCX], value), 0);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "hv/runner.h"
+#include "hv/apic.h"
+#include "hv/cpu.h"
+#include "hv/log.h"
+#include "hv/x86.h"
+
+#define SLICE_US 5000         /* of a vCPU that shares its CPU with other work */
+#define CONSOLE_US 5000       /* CPU 0 looks for text this often */
+#define CONSOLE_STEP 256      /* characters moved at a time */
+#define MICROSECONDS 1000000UL
+
+struct guests guests;
+
+/* This CPU's part of the machine. Its own. */
+struct cpu_loop {
+	struct runner *runner[RUNNER_MAX_PER_CPU];
+	unsigned n;
+	uint64_t armed; /* the timer fires no later than this */
+};
+static struct cpu_loop loops[HOST_MAX_CPUS];
+
+static uint64_t ticks(uint64_t us) { return us * (host_clock_hz() / MICROSECONDS); }
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+void runner_arm(uint64_t t)
+{
+	struct cpu_loop *l = &loops[host_cpu()];
+
+	if (t >= l->armed)
+		return;
+	l->armed = t;
+	timer_arm(t);
+}
+
+/* Into the guest, once: the entry protocol of mm/tlb.c, then the exit. timer_events: as when the caller last looked at
+ * the clock; a later one ends the slice, also one that came before the slice began. */
+static enum runner_next step(struct runner *r, uint64_t timer_events)
+{
+	const struct backend *b = guests.backend;
+	struct vcpu *v = r->v;
+	bool window = r->irq && inject_interrupt(r);
+	struct mmu_fault f;
+	struct exit e;
+
+	irq_disable();
+	if (load_relaxed(&this_cpu()->timer_events) != timer_events) {
+		irq_enable();
+		return NEXT_YIELD;
+	}
+	switch (mmu_enter(&v->mmu)) {
+	case MMU_ENTER:
+		break;
+	case MMU_FLUSH:
+		b->flush(v);
+		mmu_flushed(&v->mmu);
+		irq_enable();
+		return NEXT_ENTER;
+	case MMU_RELOAD:
+		irq_enable();
+		e = (struct exit){.reason = EXIT_OTHER, .name = "none: loading the shadow root"};
+		switch (mmu_reload(&v->mmu, &f)) {
+		case MMU_RESUME:
+			return NEXT_ENTER;
+		case MMU_RETRY:
+			count_add(&v->exits, 1);
+			return exit_retry(r, &e);
+		default:
+			return report_crash(r, &e, "%s", f.reason);
+		}
+	}
+	b->enter(v, window, &e);
+	irq_enable();
+	count_add(&v->exits, 1);
+	return exit_handle(r, &e);
+}
+
+/* Guest time for one vCPU, until the timer fires or it has no use for more. */
+static void slice(struct runner *r, uint64_t timer_events)
+{
+	enum runner_next next;
+
+	guests.backend->load(r->v);
+	do
+		next = step(r, timer_events);
+	while (next == NEXT_ENTER);
+}
+
+/* Stops the vCPU for good. Its handlers are over, for they run in slices of this CPU. */
+static void stop(struct runner *r)
+{
+	r->v->activity = VCPU_STOPPED;
+	guests.backend->load(r->v);
+	guests.backend->vcpu_destroy(r->v);
+	store_release(&r->stopped, 1); /* partner: walker_poll */
+	if (host_cpu() != guests.walker_cpu)
+		host_kick(guests.walker_cpu);
+}
+
+/* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
+static uint64_t runner_time(struct runner *r, uint64_t now)
+{
+	uint64_t limit = r->vm->config.limit_us, over = RUNNER_NEVER;
+
+	if (!r->vm->started)
+		r->vm->started = now;
+	if (limit) {
+		over = r->vm->started + ticks(limit);
+		if (now >= over)
+			vm_end_fail(r->vm, "limit: ran %lu s", limit / MICROSECONDS);
+	}
+	r->tick = vm_tick(r->vm, now);
+	r->irq = vm_interrupt_pending(r->vm) >= 0;
+	if (r->irq && r->v->activity == VCPU_HALTED)
+		r->v->activity = VCPU_RUNNABLE;
+	return earlier(over, r->tick);
+}
+
+/* All that time brings to this CPU, but slices. Returns the TSC of the next of it. */
+static uint64_t turn(struct cpu_loop *l, uint64_t now)
+{
+	uint64_t next = RUNNER_NEVER;
+
+	for (unsigned i = 0; i < l->n; i++) {
+		struct runner *r = l->runner[i];
+
+		if (r->v->activity == VCPU_STOPPED)
+			continue;
+		if (vm_running(r->vm))
+			next = earlier(next, runner_time(r, now));
+		if (!vm_running(r->vm))
+			stop(r);
+	}
+	if (host_cpu() == guests.walker_cpu)
+		next = earlier(next, walker_poll(now));
+	if (host_cpu() == 0) {
+		next = earlier(next, table_poll(now));
+		if (log_drain(CONSOLE_STEP))
+			next = now;
+		next = earlier(next, now + ticks(CONSOLE_US));
+	}
+	return next;
+}
+
+/* Nothing to run: waits for the timer, a kick, or next. */
+static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint64_t kicks)
+{
+	struct cpu *c = this_cpu();
+
+	if (next <= host_clock())
+		return;
+	runner_arm(next);
+	irq_disable();
+	/* An interrupt since the caller looked at the clock: look again. */
+	if (load_relaxed(&c->timer_events) == timer_events && load_relaxed(&c->kicks) == kicks)
+		irq_wait();
+	irq_enable();
+	if (load_relaxed(&c->timer_events) != timer_events)
+		l->armed = RUNNER_NEVER;
+}
+
+void runner_cpu_loop(void *argument)
+{
+	struct cpu_loop *l = &loops[host_cpu()];
+	struct cpu *c = this_cpu();
+	uint64_t events = load_relaxed(&c->timer_events);
+
+	(void)argument;
+	l->armed = RUNNER_NEVER;
+	for (unsigned i = 0; i < guests.n; i++)
+		if (guests.guest[i].cpu == host_cpu() && l->n < RUNNER_MAX_PER_CPU)
+			l->runner[l->n++] = &guests.guest[i].runner;
+	while (load_acquire(&guests.left)) {
+		uint64_t now = host_clock(), kicks = load_relaxed(&c->kicks), next;
+		unsigned runnable = 0;
+
+		if (load_relaxed(&c->timer_events) != events) {
+			events = load_relaxed(&c->timer_events);
+			l->armed = RUNNER_NEVER;
+		}
+		next = turn(l, now);
+		for (unsigned i = 0; i < l->n; i++)
+			runnable += l->runner[i]->v->activity == VCPU_RUNNABLE;
+		if (!runnable) {
+			idle(l, next, events, kicks);
+			continue;
+		}
+		for (unsigned i = 0; i < l->n; i++) {
+			if (l->runner[i]->v->activity != VCPU_RUNNABLE)
+				continue;
+			runner_arm(earlier(next, runnable > 1 ? host_clock() + ticks(SLICE_US) : RUNNER_NEVER));
+			slice(l->runner[i], events);
+			if (load_relaxed(&c->timer_events) != events) {
+				events = load_relaxed(&c->timer_events);
+				l->armed = RUNNER_NEVER;
+			}
+		}
+	}
+}

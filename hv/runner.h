@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* A vCPU in the run loop, and the run loop of one physical CPU.
+ *
+ * The hypervisor is cooperative. Each CPU calls runner_cpu_loop() and takes turns there: device timers and limits of its
+ * vCPUs, the replicas if it is the walker's, the table and the console if it is CPU 0, then a slice of guest time for each
+ * vCPU that can run. A slice ends at the next deadline of any of these, by the host timer's interrupt. */
+#ifndef HV_RUNNER_H
+#define HV_RUNNER_H
+
+#include "guest/vm.h"
+#include "hv/backend.h"
+
+#define RUNNER_MAX_PER_CPU 32
+#define RUNNER_NEVER UINT64_MAX
+
+/* What a handled exit, or a slice, leads to. */
+enum runner_next {
+	NEXT_ENTER, /* into the guest again */
+	NEXT_YIELD, /* waits for another flow, or its time is over */
+	NEXT_HALT,  /* the guest waits for an interrupt */
+	NEXT_END,   /* the guest has a verdict */
+};
+
+/* Only its CPU touches it, but for the atomics. */
+struct runner {
+	struct vm *vm;
+	struct vcpu *v;
+	uint64_t tick;        /* TSC of the next change of a device timer's interrupt line */
+	bool irq;             /* the interrupt controller offers a vector */
+	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
+	atomic32 stopped;     /* set once, last: the vCPU and its handlers are over, its backend state is gone */
+};
+
+/* One guest, as the walker and the table see it. */
+struct guest {
+	struct vm *vm;
+	struct runner runner; /* one vCPU a guest for now */
+	unsigned cpu;
+	/* the walker's */
+	uint64_t next_round;  /* TSC */
+	bool ended;
+	/* the table's: values at the line before */
+	uint64_t next_line;
+	uint64_t shown[6];
+};
+
+/* All guests; fixed before any CPU enters the loop. */
+struct guests {
+	struct guest *guest;
+	unsigned n;
+	unsigned walker_cpu;
+	bool failed;          /* not all is well: a module refused, a guest failed. The walker's CPU's once guests run */
+	atomic32 left;        /* guests that have not ended */
+	const struct cpuid_model *model;
+	const struct backend *backend;
+};
+extern struct guests guests;
+
+/* Until guests.left is 0, on each CPU. argument: unused. Interrupts on. */
+void runner_cpu_loop(void *argument);
+/* Sees to it that this CPU's timer fires no later than at TSC t. */
+void runner_arm(uint64_t t);
+
+/* exit.c: everything that follows from one exit. Interrupts on. */
+enum runner_next exit_handle(struct runner *r, struct exit *e);
+/* Another flow has the turn; bounded: a guest that only retries for ten seconds ends. */
+enum runner_next exit_retry(struct runner *r, const struct exit *e);
+
+/* exit_io.c */
+enum runner_next exit_io(struct runner *r, struct exit *e);
+/* exit_cr.c: control and debug registers, MSRs, XSETBV. */
+enum runner_next exit_cr_read(struct runner *r, struct exit *e);
+enum runner_next exit_cr_write(struct runner *r, struct exit *e);
+enum runner_next exit_dr(struct runner *r, struct exit *e);
+enum runner_next exit_rdmsr(struct runner *r, struct exit *e);
+enum runner_next exit_wrmsr(struct runner *r, struct exit *e);
+enum runner_next exit_xsetbv(struct runner *r, struct exit *e);
+
+/* inject.c: an exception for the guest; a triple fault ends it. */
+enum runner_next inject_exception(struct runner *r, struct exit *e, uint8_t vector, bool has_error, uint32_t error);
+/* Offers a pending interrupt to the guest; true: it cannot be taken yet, an exit is wanted when it can. */
+bool inject_interrupt(struct runner *r);
+
+/* report.c: ends the guest as `crash: …` with its registers, the exit and the bytes at RIP on the console. */
+enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* walker.c: harvests that are due, and guests that have stopped. Returns the TSC of the next thing to do. */
+uint64_t walker_poll(uint64_t now);
+/* table.c: a line for each guest and second. Returns the TSC of the next line. */
+uint64_t table_poll(uint64_t now);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* The live table: what each guest did in each second of its life. */
+#include "hv/options.h"
+#include "hv/runner.h"
+
+#define LINES_PER_HEADER 20
+#define MICROSECONDS 1000000UL
+
+/* In the order of struct guest.shown. */
+enum column { EXITS, FAULTS, ROUNDS, DIRTY, PROTECTED, RETRIES, COLUMNS };
+
+static unsigned lines;
+
+static void line(struct guest *g)
+{
+	struct mmu *m = &g->vm->mmu;
+	const uint64_t now[COLUMNS] = {
+		[EXITS] = load_relaxed(&g->runner.v->exits),
+		[FAULTS] = load_relaxed(&m->stats.faults),
+		[ROUNDS] = load_relaxed(&m->stats.rounds),
+		[DIRTY] = load_relaxed(&m->stats.dirty),
+		[PROTECTED] = load_relaxed(&m->stats.protected),
+		[RETRIES] = load_relaxed(&m->stats.restarts),
+	};
+	uint64_t d[COLUMNS];
+
+	for (unsigned i = 0; i < COLUMNS; i++) {
+		d[i] = now[i] - g->shown[i];
+		g->shown[i] = now[i];
+	}
+	if (lines++ % LINES_PER_HEADER == 0)
+		host_print("umbra: %-8s %9s %9s %7s %9s %9s %7s %12s", "guest", "exits", "faults", "rounds", "dirty",
+			"protected", "retries", "longest lock");
+	host_print("umbra: %-8s %9lu %9lu %7lu %9lu %9lu %7lu %9lu us", g->vm->config.name, d[EXITS], d[FAULTS], d[ROUNDS],
+		d[DIRTY], d[PROTECTED], d[RETRIES],
+		load_relaxed(&m->lock.longest) * MICROSECONDS / host_clock_hz());
+}
+
+uint64_t table_poll(uint64_t now)
+{
+	uint64_t next = RUNNER_NEVER, second = host_clock_hz();
+
+	if (options.level < HOST_INFO)
+		return next;
+	for (unsigned i = 0; i < guests.n; i++) {
+		struct guest *g = &guests.guest[i];
+
+		if (!vm_running(g->vm))
+			continue;
+		if (!g->next_line)
+			g->next_line = now + second;
+		if (now >= g->next_line) {
+			line(g);
+			g->next_line = now + second;
+		}
+		next = g->next_line < next ? g->next_line : next;
+	}
+	return next;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* The replicas, kept up by harvests from another core than the guest's, and the end of a guest, which needs the last
+ * of them. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
+#include "hv/options.h"
+#include "hv/runner.h"
+
+#define BUSY_US 200 /* another harvest has the turn: try again so much later */
+#define MICROSECONDS 1000000UL
+
+static uint64_t ticks(uint64_t us) { return us * (host_clock_hz() / MICROSECONDS); }
+
+/* The vCPU has stopped, with its handlers. False: another harvest has the turn. */
+static bool end_guest(struct guest *g)
+{
+	struct vm *vm = g->vm;
+	uint64_t differing = 0, violations;
+	gfn_t first;
+
+	if (vm->has_replica) {
+		if (replica_round(&vm->replica, 0) == LOG_BUSY)
+			return false;
+		differing = replica_compare(&vm->replica, &first);
+		vm_print_replica(vm, differing, first);
+	}
+	if (options.audit != OPTION_AUDIT_OFF && (violations = mmu_audit(&vm->mmu)) != 0) {
+		host_log(HOST_ERROR, "%s: the audit of its MMU found %lu violations", vm->config.name, violations);
+		guests.failed = true;
+	}
+	vm_console_flush(vm);
+	if (!vm_print_verdict(vm, !differing))
+		guests.failed = true;
+	g->ended = true;
+	store_release(&vm->state, VM_ENDED);
+	fetch_sub_seq(&guests.left, 1);
+	return true;
+}
+
+uint64_t walker_poll(uint64_t now)
+{
+	uint64_t next = RUNNER_NEVER;
+
+	for (unsigned i = 0; i < guests.n; i++) {
+		struct guest *g = &guests.guest[i];
+		uint64_t again = RUNNER_NEVER;
+
+		if (g->ended)
+			continue;
+		if (load_acquire(&g->runner.stopped)) { /* partner: stop() in runner.c */
+			if (!end_guest(g))
+				again = now + ticks(BUSY_US);
+		} else if (g->vm->has_replica) {
+			if (now >= g->next_round) {
+				bool busy = replica_round(&g->vm->replica, 0) == LOG_BUSY;
+
+				g->next_round = host_clock() + ticks(busy ? BUSY_US : g->vm->config.period_us);
+			}
+			again = g->next_round;
+		}
+		next = again < next ? again : next;
+	}
+	return next;
+}
