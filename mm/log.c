@@ -140,12 +140,27 @@ static void hand_on(struct slot *s)
 	}
 }
 
-static void stop_for_test(void)
-{
-	uint64_t until = host_clock() + log_test.stop_ticks;
+/* What the guest felt while the walker stood still. */
+struct watch { uint64_t faults, worst; };
 
-	while (log_test.stop_ticks && host_clock() < until)
+static struct watch stand_still(struct mmu *m)
+{
+	uint64_t until = host_clock() + log_test.stop_ticks, faults = load_relaxed(&m->stats.faults);
+
+	store_relaxed(&m->stats.worst_fault, 0);
+	while (host_clock() < until)
 		host_relax();
+	return (struct watch){load_relaxed(&m->stats.faults) - faults, load_relaxed(&m->stats.worst_fault)};
+}
+
+/* walker-stop=: one line for the test that reads it. before: outside a harvest; during: bits taken, nothing protected. */
+static void compare_watches(struct mmu *m, struct watch before, struct watch during)
+{
+	uint64_t growth = during.worst > before.worst ? (during.worst - before.worst) * 100 / (before.worst | 1) : 0;
+
+	host_print("WALKER-STOP %s faults=%lu worst=%lu before: faults=%lu worst=%lu growth=%lu%%", m->name,
+		(unsigned long)during.faults, (unsigned long)during.worst, (unsigned long)before.faults,
+		(unsigned long)before.worst, (unsigned long)growth);
 }
 
 /* A round; the caller has the turn. */
@@ -154,12 +169,16 @@ static void harvest(struct mmu *m, struct log_round *r)
 	unsigned slots = load_acquire(&m->slots);
 	struct protect p = {0};
 	struct chain_walk walk = {0};
+	struct watch before = {0};
 	uint64_t gaveup = 0, pages = 0;
 
+	if (log_test.stop_ticks)
+		before = stand_still(m);
 	rcu_wait(RCU_MASK_PUBLISH);
 	for (unsigned i = 0; i < slots; i++)
 		pages += take_bits(&m->slot[i]);
-	stop_for_test();
+	if (log_test.stop_ticks)
+		compare_watches(m, before, stand_still(m));
 	if (pages) {
 		for (unsigned i = 0; i < slots; i++)
 			for (uint64_t w = 0; w < m->slot[i].words; w++)
