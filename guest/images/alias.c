@@ -54,8 +54,8 @@ static uint64_t write_all(void)
 		*(volatile uint64_t *)page_va(page) = value;
 		seen = *(volatile uint64_t *)page_va(other);
 		if (seen != value || *frame != value)
-			deviation("written through %lu: %lx; read through %lu: %lx, directly: %lx", page, value, other, seen,
-				*frame);
+			deviation("written through %lu: %lx; read through %lu: %lx, directly: %lx", page, value, other,
+				seen, *frame);
 	}
 	return (rdtsc() - start) / pages;
 }
@@ -63,12 +63,13 @@ static uint64_t write_all(void)
 static void check_gone(uint64_t page)
 {
 	enum access access = rand_below(2) ? ACCESS_WRITE : ACCESS_READ;
+	uint32_t error = access == ACCESS_WRITE ? PF_W : 0;
 	struct fault fault;
 
 	access_try(&fault, access, page_va(page), 0);
-	if (fault.vector != VECTOR_PF || fault.error != (access == ACCESS_WRITE ? PF_W : 0) || fault.cr2 != page_va(page))
-		deviation("%s through %lu, which is gone: %s %x at %lx", access == ACCESS_WRITE ? "write" : "read", page,
-			vector_name(fault.vector), fault.error, fault.cr2);
+	if (fault.vector != VECTOR_PF || fault.error != error || fault.cr2 != page_va(page))
+		deviation("through %lu, which is gone: %s %x at %lx, not #PF %x", page, vector_name(fault.vector),
+			fault.error, fault.cr2, error);
 }
 
 /* Takes the table entries down one by one, each of them with all the pages that it maps. */

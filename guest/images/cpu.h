@@ -80,6 +80,11 @@ static inline void cr0_write(uint64_t value)
 	__asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
 }
 
+static inline void cr0_set_wp(bool wp)
+{
+	cr0_write(wp ? cr0_read() | CR0_WP : cr0_read() & ~CR0_WP);
+}
+
 static inline void cr3_write(uint64_t value)
 {
 	__asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");

@@ -110,8 +110,6 @@ static void remap_one(void)
 	invlpg(map_va(map, at, &page));
 }
 
-static void set_wp(bool wp) { cr0_write(wp ? cr0_read() | CR0_WP : cr0_read() & ~CR0_WP); }
-
 /* Harvests and asks. The first harvest after a start must report everything. */
 static void harvest(uint64_t round, bool first, bool all)
 {
@@ -171,7 +169,8 @@ static void setup(void)
 
 void image_main(void)
 {
-	uint64_t rounds = arg_number("rounds", 20), writes = arg_number("writes", 200), remaps = arg_number("remap", 16);
+	uint64_t rounds = arg_number("rounds", 20), writes = arg_number("writes", 200);
+	uint64_t remaps = arg_number("remap", 16);
 	bool full = arg_number("full", 0);
 
 	pages = arg_number("pages", 512);
@@ -190,12 +189,12 @@ void image_main(void)
 	for (uint64_t round = 1; round <= rounds; round++) {
 		bool wp = rand_below(2);
 
-		set_wp(wp);
+		cr0_set_wp(wp);
 		for (uint64_t i = 0; i < remaps; i++)
 			remap_one();
 		for (uint64_t i = 0; i < writes; i++)
 			write_one(wp);
-		set_wp(true);
+		cr0_set_wp(true);
 		harvest(round, false, full || round == rounds);
 	}
 	report(!deviations(), "no page lost in %lu rounds", rounds);

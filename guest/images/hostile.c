@@ -2,7 +2,7 @@
 /* hostile: misbehaves in one way, named by the command line. What must happen then:
  *
  *   do=vmx               VMX and SVM instructions: each is #UD; passes
- *   do=rsvd              reserved bits in CR0, CR3, CR4, CR8, DR7, XCR0, EFER, other MSRs and page tables: #GP, #PF; passes
+ *   do=rsvd              reserved bits in control registers, MSRs and page tables: #GP, #PF; passes
  *   do=mmio              reads and writes memory that is not there: ends as a crash, or reads all ones and passes
  *   do=jump              jumps there: ends as a crash, or runs into #UD (all ones) and passes
  *   do=triple            an exception with an empty IDT: ends as a crash
@@ -113,7 +113,8 @@ static void do_vmx(void)
 		struct fault fault;
 
 		trap_try(&fault, (uint64_t(*)(uint64_t, uint64_t))code, (uint64_t)operand, 0);
-		report(fault.vector == VECTOR_UD && fault.rip == (uint64_t)code, "%s: %s", name, vector_name(fault.vector));
+		report(fault.vector == VECTOR_UD && fault.rip == (uint64_t)code, "%s: %s", name,
+			vector_name(fault.vector));
 		while (*name++)
 			;
 	}

@@ -254,7 +254,8 @@ uint64_t memory_reserve(uint64_t bytes, uint64_t align)
 
 	bytes = (bytes + PAGE - 1) & ~(PAGE - 1);
 	if (at + bytes > memory_limit || at + bytes < at || at + bytes > IDENTITY_END) {
-		report(false, "memory: %lu KiB asked for, %lu KiB there", bytes / 1024, (memory_limit - memory_next) / 1024);
+		report(false, "memory: %lu KiB asked for, %lu KiB there", bytes / 1024,
+			(memory_limit - memory_next) / 1024);
 		finish();
 	}
 	memory_next = at + bytes;

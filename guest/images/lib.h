@@ -66,6 +66,11 @@ uint64_t memory_reserve(uint64_t bytes, uint64_t align);
 /* Pseudo-random numbers: the same for the same seed=, a uniform number below `limit` (1...2^32). */
 uint64_t rand64(void);
 uint32_t rand_below(uint64_t limit);
+/* True in so many of 100 cases. */
+static inline bool chance(unsigned percent)
+{
+	return rand_below(100) < percent;
+}
 
 /* ---- page tables ---- */
 

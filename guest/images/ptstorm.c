@@ -4,17 +4,17 @@
  *   rounds=4 ops=500     rounds, and operations in each; odd rounds use global pages
  *   regions=4            2 MiB regions (1...64) under one page directory, as much memory behind them
  *   seed=1               of the random numbers
- *   rsvd=1               0: no reserved bits
  *
  * Under QEMU's own TCG (7.2), without a hypervisor, two deviations are QEMU's: the error code of a reserved bit lacks
  * P, and after INVLPG of a large page code may still run from its other 4 KiB pieces.
  *
  * An operation maps, unmaps, remaps or changes a 4 KiB page; makes a region a table, a 2 MiB page or nothing; changes
  * permissions at the upper levels; makes the second window an alias of the first one's directory, a 1 GiB page or
- * nothing; clears A and D; toggles CR0.WP, CR4.SMEP, CR4.SMAP; reloads CR3 or executes INVLPG. It flushes what the
- * manual asks for and no more. Then reads, writes and calls at CPL 0 and 3 must give the right value or exactly the
- * right #PF error code and CR2, set A on the way and D in the leaf, and change no other bit. Frames change between
- * data and page tables all the time, tables are mapped in the windows themselves and also written there.
+ * nothing; clears A and D; toggles CR0.WP, CR4.SMEP, CR4.SMAP; reloads CR3, executes INVLPG, has the test device drop
+ * all shadow pages. It flushes what the manual asks for and no more. Then reads, writes and calls at CPL 0 and 3 must
+ * give the right value or exactly the right #PF error code and CR2, set A on the way and D in the leaf, and change no
+ * other bit. Frames change between data and page tables all the time, tables are mapped in the windows themselves and
+ * also written there.
  *
  * Metric: 1 TSC ticks per operation with its accesses.
  */
@@ -46,33 +46,33 @@ static bool *is_table;		       /* per frame */
 static uint64_t table_alias[REGIONS_MAX]; /* per region: a gva that was mapped onto its table, 0 if none */
 
 static uint64_t pte_rsvd;	/* a reserved address bit, 0 if all are in use */
-static bool has_1g, has_smep, has_smap, use_global, use_rsvd;
-static bool wp = true, smep, smap, ac;
+static bool has_1g, has_smep, has_smap, use_global, wp = true, smep, smap, ac;
 static unsigned target; /* the page, as an index of level 1, that the present operation is about */
-static uint64_t count_access, count_fault;
+static uint64_t count_fault;
 
-static bool chance(unsigned percent) { return rand_below(100) < percent; }
+/* A page to work on, as an index of level 1. */
 static unsigned random_page(void)
 {
-	return rand_below(regions) * ENTRIES + (chance(80) ? rand_below(HOT_PAGES) * (ENTRIES / HOT_PAGES) : rand_below(ENTRIES));
+	unsigned page = chance(80) ? rand_below(HOT_PAGES) * (ENTRIES / HOT_PAGES) : rand_below(ENTRIES);
+
+	return rand_below(regions) * ENTRIES + page;
 }
 
 static uint64_t frame_gpa(unsigned frame) { return pool + frame * PAGE; }
+static unsigned frame_at(uint64_t entry) { return (unsigned)(((entry & PTE_FRAME) - pool) / PAGE); }
 
 static uint64_t *model_entry(unsigned level, unsigned index)
 {
-	return level == 4 ? &model_top : level == 3 ? &model_giga[index] : level == 2 ? &model_mega[index] : &model_page[index];
+	uint64_t *const tables[] = {model_page, model_mega, model_giga, &model_top};
+
+	return tables[level - 1] + index;
 }
 
 static volatile uint64_t *real_entry(unsigned level, unsigned index)
 {
-	if (level == 4)
-		return &root[0][1];
-	if (level == 3)
-		return &pdpt[index];
-	if (level == 2)
-		return &pd[index];
-	return (uint64_t *)(model_mega[index / ENTRIES] & PTE_FRAME) + index % ENTRIES;
+	if (level == 1)
+		return (uint64_t *)(model_mega[index / ENTRIES] & PTE_FRAME) + index % ENTRIES;
+	return level == 4 ? &root[0][1] : level == 3 ? &pdpt[index] : &pd[index];
 }
 
 static bool is_leaf(unsigned level, uint64_t entry) { return level == 1 || entry & PTE_PS; }
@@ -94,22 +94,24 @@ static unsigned level_index(uint64_t va, unsigned level)
 {
 	uint64_t offset = va - WINDOW;
 
-	return level == 4 ? 0 : level == 3 ? (unsigned)(offset >> 30) : (unsigned)((offset % PAGE_1G) >> (level == 2 ? 21 : 12));
+	if (level >= 3)
+		return level == 4 ? 0 : (unsigned)(offset / PAGE_1G);
+	return (unsigned)(offset % PAGE_1G / (level == 2 ? PAGE_2M : PAGE));
 }
 
 static struct outcome predict(uint64_t va, enum access access, bool user)
 {
 	struct outcome o = {.level = 5};
 	uint64_t entry = 0, all = PTE_W | PTE_U, any = 0;
-	bool fetch = access == ACCESS_FETCH, write = access == ACCESS_WRITE, denied;
+	bool fetch = access == ACCESS_FETCH, write = access == ACCESS_WRITE;
 
 	o.error = (write ? PF_W : 0) | (user ? PF_U : 0) | (fetch ? PF_I : 0);
 	do {
 		o.level--;
 		o.index = level_index(va, o.level);
 		entry = *model_entry(o.level, o.index);
-		if (!(entry & PTE_P) || is_bad(o.level, entry)) {
-			o.faults = true;
+		o.faults = !(entry & PTE_P) || is_bad(o.level, entry);
+		if (o.faults) {
 			o.error |= entry & PTE_P ? PF_P | PF_RSVD : 0;
 			return o;
 		}
@@ -118,12 +120,11 @@ static struct outcome predict(uint64_t va, enum access access, bool user)
 	} while (!is_leaf(o.level, entry));
 
 	if (user)
-		denied = !(all & PTE_U) || (write && !(all & PTE_W)) || (fetch && any & PTE_NX);
+		o.faults = !(all & PTE_U) || (write && !(all & PTE_W)) || (fetch && any & PTE_NX);
 	else if (fetch)
-		denied = any & PTE_NX || (smep && all & PTE_U);
+		o.faults = any & PTE_NX || (smep && all & PTE_U);
 	else
-		denied = (write && wp && !(all & PTE_W)) || (smap && !ac && all & PTE_U);
-	o.faults = denied;
+		o.faults = (write && wp && !(all & PTE_W)) || (smap && !ac && all & PTE_U);
 	o.error |= PF_P;
 	o.gpa = (entry & PTE_FRAME) + va % (o.level == 3 ? PAGE_1G : o.level == 2 ? PAGE_2M : PAGE);
 	return o;
@@ -144,13 +145,12 @@ static void flush_all(void)
 /* Flushes one translation in both windows: of a 4 KiB page, or any address of a larger one. */
 static void flush_one(unsigned level, unsigned index)
 {
-	uint64_t offset = level == 1 ? index * PAGE : level == 2 ? index * PAGE_2M + rand_below(ENTRIES) * PAGE : 0;
+	uint64_t offset = rand_below(ENTRIES) * PAGE;
 
-	if (level == 3) {
-		invlpg(WINDOW + index * PAGE_1G + rand_below(ENTRIES) * PAGE);
-		return;
-	}
-	invlpg(WINDOW + offset);
+	if (level < 3)
+		offset = level == 1 ? index * PAGE : index * PAGE_2M + offset;
+	if (level < 3)
+		invlpg(WINDOW + offset);
 	invlpg(WINDOW + PAGE_1G + offset);
 }
 
@@ -158,12 +158,9 @@ static void flush_one(unsigned level, unsigned index)
 static bool store_by_alias(unsigned index, uint64_t value)
 {
 	uint64_t va = table_alias[index / ENTRIES];
-	struct outcome o;
+	struct outcome o = predict(va ? va : WINDOW, ACCESS_WRITE, false);
 
-	if (!va || chance(50))
-		return false;
-	o = predict(va, ACCESS_WRITE, false);
-	if (o.faults || o.level != 1 || o.gpa != (model_mega[index / ENTRIES] & PTE_FRAME))
+	if (!va || chance(50) || o.faults || o.level != 1 || o.gpa != (model_mega[index / ENTRIES] & PTE_FRAME))
 		return false;
 	model_page[o.index] |= PTE_D;
 	((volatile uint64_t *)va)[index % ENTRIES] = value;
@@ -208,7 +205,7 @@ static uint64_t random_leaf(unsigned level, uint64_t gpa)
 		entry |= PTE_G;
 	if (chance(25))
 		entry |= PTE_A | (chance(50) ? PTE_D : 0);
-	if (use_rsvd && chance(4))
+	if (chance(4))
 		entry |= level > 1 ? PTE_LARGE_RSVD : pte_rsvd;
 	return level > 1 ? entry | PTE_PS : entry;
 }
@@ -240,7 +237,7 @@ static void change_page(void)
 	if (chance(10)) {
 		region = chance(50) ? region : rand_below(regions);
 		if (has_table(region)) {
-			frame = (unsigned)(((model_mega[region] & PTE_FRAME) - pool) / PAGE);
+			frame = frame_at(model_mega[region]);
 			table_alias[region] = WINDOW + index * PAGE;
 		}
 	}
@@ -269,33 +266,33 @@ static uint64_t table_make(unsigned region)
 	return frame_gpa(frame) | PTE_P | random_rights(false);
 }
 
+/* Makes the table that an entry linked a data frame again; nothing may have it cached any more. */
+static void table_release(uint64_t entry)
+{
+	is_table[frame_at(entry)] = false;
+	frame_stamp(frame_at(entry));
+}
+
 static void change_mega(void)
 {
 	unsigned region = target / ENTRIES, dice = rand_below(8);
-	uint64_t old = model_mega[region], value = 0;
+	uint64_t old = model_mega[region], value;
 	bool had_table = has_table(region);
 
 	if (dice < 3 && had_table) {
 		entry_change(2, region, (old & ~(PTE_W | PTE_U | PTE_NX)) | random_rights(false));
 		return;
 	}
-	if (dice == 3) {
+	if (dice == 3)
 		value = random_absent();
-	} else if (dice < 6) {
+	else if (dice < 6)
 		value = random_leaf(2, pool + rand_below(regions) * PAGE_2M);
-	} else {
-		for (unsigned i = 0; i < ENTRIES && had_table; i++)
-			model_page[region * ENTRIES + i] = 0;
+	else
 		value = table_make(region);
-	}
 	entry_change(2, region, value);
 	table_alias[region] = 0;
-	if (had_table) {
-		unsigned frame = (unsigned)(((old & PTE_FRAME) - pool) / PAGE);
-
-		is_table[frame] = false;
-		frame_stamp(frame);
-	}
+	if (had_table)
+		table_release(old);
 }
 
 static void change_giga(void)
@@ -316,7 +313,7 @@ static void change_control(void)
 {
 	if (chance(50)) {
 		wp = !wp;
-		cr0_write(wp ? cr0_read() | CR0_WP : cr0_read() & ~CR0_WP);
+		cr0_set_wp(wp);
 		return;
 	}
 	smep = has_smep && chance(30);
@@ -359,7 +356,9 @@ static void operation(void)
 	else if (dice < 96)
 		clear_accessed();
 	else if (dice < 98)
-		paging_load(root[rand_below(2)]);
+		flush_all();
+	else if (dice < 99)
+		abi_command(ABI_MMU_ZAP);
 	else
 		invlpg(chance(50) ? NON_CANONICAL : WINDOW + rand64() % (2 * PAGE_1G));
 }
@@ -382,9 +381,11 @@ static void check_path(uint64_t va, struct outcome o, bool accessed)
 
 static void check_access(uint64_t va, enum access access, bool user)
 {
+	static const char *const verb[] = {"read", "write", "fetch"};
 	struct outcome o = predict(va, access, user);
 	uint64_t value = rand64(), result;
-	unsigned frame = (unsigned)((o.gpa - pool) / PAGE);
+	bool wrong;
+	unsigned frame = frame_at(o.gpa);
 	struct fault fault;
 
 	if (!o.faults && is_table[frame] && access != ACCESS_READ) {
@@ -394,12 +395,14 @@ static void check_access(uint64_t va, enum access access, bool user)
 	if (access == ACCESS_FETCH)
 		va += CODE_OFFSET;
 	result = user ? access_try_user(&fault, access, va, value) : access_try(&fault, access, va, value);
-	count_access++;
 	count_fault += o.faults;
 
-	if (o.faults ? fault.vector != VECTOR_PF || fault.error != o.error || fault.cr2 != va : fault.vector != FAULT_NONE) {
-		deviation("%s %s of %lx: %s %x at %lx, not %s %x", user ? "user" : "kernel",
-			access == ACCESS_READ ? "read" : access == ACCESS_WRITE ? "write" : "fetch", va,
+	if (!o.faults)
+		wrong = fault.vector != FAULT_NONE;
+	else
+		wrong = fault.vector != VECTOR_PF || fault.error != o.error || fault.cr2 != va;
+	if (wrong) {
+		deviation("%s %s of %lx: %s %x at %lx, not %s %x", user ? "user" : "kernel", verb[access], va,
 			vector_name(fault.vector), fault.error, fault.cr2, o.faults ? "#PF" : "no fault", o.error);
 		return;
 	}
@@ -429,12 +432,16 @@ static void check_random(void)
 	check_access(va, access, chance(40));
 }
 
-/* Every entry, and every data frame as the identity map shows it. */
+/* Every entry, every data frame as the identity map shows it, and the machine's own audit if it has one. */
 static void check_all(void)
 {
+	uint32_t audit = abi_command(ABI_MMU_AUDIT);
+
 	for (unsigned i = 0; i < regions * ENTRIES; i++)
 		if (has_table(i / ENTRIES) && (*real_entry(1, i) | PTE_A) != (model_page[i] | PTE_A))
 			deviation("page %u: entry %lx, not %lx", i, *real_entry(1, i), model_page[i]);
+	if (audit && audit != ABI_REFUSED)
+		deviation("the machine's audit finds %u violations", audit);
 	for (unsigned i = 0; i < frames; i++)
 		if (!is_table[i] && *(volatile uint64_t *)frame_gpa(i) != stamp[i])
 			deviation("frame %u: %lx, not %lx", i, *(volatile uint64_t *)frame_gpa(i), stamp[i]);
@@ -461,7 +468,6 @@ static void setup(void)
 		root[i] = paging_new();
 		root[i][USER / WINDOW] = boot_root[USER / WINDOW];
 	}
-	use_rsvd = arg_number("rsvd", 1);
 	pte_rsvd = cpu_phys_bits() < 52 ? 1UL << 51 : 0;
 	has_1g = cpu_has_1g();
 	has_smep = cpu_has_smep();
@@ -476,8 +482,8 @@ void image_main(void)
 	uint64_t rounds = arg_number("rounds", 4), ops = arg_number("ops", 500), start = rdtsc();
 
 	setup();
-	print("ptstorm: %lu rounds of %lu operations, %u regions%s%s%s\n", rounds, ops, regions, has_1g ? ", 1 GiB pages" : "",
-		has_smep ? ", SMEP" : "", has_smap ? ", SMAP" : "");
+	print("ptstorm: %lu rounds of %lu operations, %u regions%s%s%s\n", rounds, ops, regions,
+		has_1g ? ", 1 GiB pages" : "", has_smep ? ", SMEP" : "", has_smap ? ", SMAP" : "");
 	for (uint64_t round = 0; round < rounds; round++) {
 		use_global = round & 1;
 		cr4_write(use_global ? cr4_read() | CR4_PGE : cr4_read() & ~CR4_PGE);
@@ -492,6 +498,6 @@ void image_main(void)
 		check_all();
 		report(!deviations(), "round %lu%s", round, use_global ? ", global pages" : "");
 	}
-	print("accesses: %lu, of them faults: %lu\n", count_access, count_fault);
+	print("faults: %lu of %lu accesses\n", count_fault, rounds * ops * (ACCESSES_BEFORE + ACCESSES_AFTER));
 	metric(METRIC_TICKS, "ticks per operation", (rdtsc() - start) / (rounds * ops | 1));
 }
