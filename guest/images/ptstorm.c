@@ -20,8 +20,7 @@
  */
 #include "guest/images/lib.h"
 
-enum metric_id { METRIC_TICKS = 1 };
-
+#define METRIC_TICKS 1
 #define WINDOW (1UL << 39)	   /* window 0; window 1 is 1 GiB above */
 #define USER (2UL << 39)	   /* user code and stack, apart from what is changed */
 #define NON_CANONICAL (1UL << 62)
@@ -469,9 +468,7 @@ static void setup(void)
 		root[i][USER / WINDOW] = boot_root[USER / WINDOW];
 	}
 	pte_rsvd = cpu_phys_bits() < 52 ? 1UL << 51 : 0;
-	has_1g = cpu_has_1g();
-	has_smep = cpu_has_smep();
-	has_smap = cpu_has_smap();
+	has_1g = cpu_has_1g(), has_smep = cpu_has_smep(), has_smap = cpu_has_smap();
 	paging_load(root[0]);
 	entry_store(4, 0, (uint64_t)pdpt | PTE_P | PTE_W | PTE_U);
 	entry_store(3, 0, (uint64_t)pd | PTE_P | PTE_W | PTE_U);
