@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <elf.h>
 #include <string.h>
+#undef PF_W /* mm/mmu.h has its own */
 
 #include "guest/loader.h"
 #include "guest/ram.h"
@@ -104,8 +105,8 @@ static inline void make_elf32(void)
 	        .e_ehsize = sizeof(Elf32_Ehdr),
 	        .e_phentsize = sizeof(Elf32_Phdr),
 	        .e_phnum = 2};
-	*phdr32(0) = (Elf32_Phdr){PT_LOAD, 0x1000, LOAD, LOAD, 0x1000, 0x1000, PF_R | PF_X, 0x1000};
-	*phdr32(1) = (Elf32_Phdr){PT_LOAD, 0x2000, LOAD + 0x2000, LOAD + 0x2000, 0x800, 0x1000, PF_R | PF_W, 0x1000};
+	*phdr32(0) = (Elf32_Phdr){PT_LOAD, 0x1000, LOAD, LOAD, 0x1000, 0x1000, 0, 0x1000};
+	*phdr32(1) = (Elf32_Phdr){PT_LOAD, 0x2000, LOAD + 0x2000, LOAD + 0x2000, 0x800, 0x1000, 0, 0x1000};
 }
 
 static inline void make_elf64(void)
@@ -120,8 +121,8 @@ static inline void make_elf64(void)
 	        .e_ehsize = sizeof(Elf64_Ehdr),
 	        .e_phentsize = sizeof(Elf64_Phdr),
 	        .e_phnum = 2};
-	*phdr64(0) = (Elf64_Phdr){PT_LOAD, PF_R | PF_X, 0x1000, LOAD, LOAD, 0x1000, 0x1000, 0x1000};
-	*phdr64(1) = (Elf64_Phdr){PT_LOAD, PF_R | PF_W, 0x2000, LOAD + 0x2000, LOAD + 0x2000, 0x800, 0x1000, 0x1000};
+	*phdr64(0) = (Elf64_Phdr){PT_LOAD, 0, 0x1000, LOAD, LOAD, 0x1000, 0x1000, 0x1000};
+	*phdr64(1) = (Elf64_Phdr){PT_LOAD, 0, 0x2000, LOAD + 0x2000, LOAD + 0x2000, 0x800, 0x1000, 0x1000};
 }
 
 /* The whole file from its header on, by the header's address fields. */

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/vmset.h"
+#include "guest/loader.h"
+#include "guest/text.h"
+#include "mm/page.h"
+
+/* Shadow pages that a guest may have when shadow= does not say: one for so many pages of its RAM, and no fewer than the
+ * least. A table maps 512 pages, but many are sparse, and one may be shadowed in several roles. */
+#define PAGES_PER_SHADOW 16
+#define SHADOW_LEAST 1024
+#define MIB_SHIFT 20
+
+/* What is known of one module while guests are made. */
+struct entry {
+	struct config config;
+	bool refused;
+	unsigned owner; /* initrd or module: index of its guest's entry */
+};
+
+struct builder {
+	struct vmset *set;
+	const struct vmset_module *module;
+	struct entry *entry;
+	unsigned modules;
+};
+
+static bool is_guest(const struct builder *b, unsigned i)
+{
+	return b->entry[i].config.role == CONFIG_GUEST;
+}
+
+static void refuse(struct builder *b, unsigned i, const char *reason)
+{
+	if (is_guest(b, i))
+		host_print("VERDICT %s FAIL refused: module %u: %s", b->entry[i].config.name, i + 1, reason);
+	else
+		host_print("VERDICT module%u FAIL refused: %s", i + 1, reason);
+	b->entry[i].refused = true;
+	b->set->refused++;
+}
+
+/* The first guest of that name before entry `end`, or `end`. */
+static unsigned find_guest(const struct builder *b, const char *name, unsigned end)
+{
+	for (unsigned i = 0; i < end; i++)
+		if (is_guest(b, i) && text_equal(b->entry[i].config.name, name))
+			return i;
+	return end;
+}
+
+/* g1, g2, … in order, but for names that the strings give. */
+static void name_guests(struct builder *b)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->modules; i++) {
+		char *name = b->entry[i].config.name;
+
+		if (!is_guest(b, i) || name[0])
+			continue;
+		do {
+			char next[CONFIG_NAME];
+
+			text_format(next, sizeof next, "g%u", ++n);
+			if (find_guest(b, next, b->modules) == b->modules)
+				text_copy(name, CONFIG_NAME, next);
+		} while (!name[0]);
+	}
+}
+
+/* All strings are read first, so that names are known; then the errors are told in order. */
+static void read_strings(struct builder *b)
+{
+	char error[CONFIG_ERROR], reason[CONFIG_ERROR + 32];
+
+	for (unsigned i = 0; i < b->modules; i++)
+		config_parse(&b->entry[i].config, b->module[i].string, error);
+	name_guests(b);
+	for (unsigned i = 0; i < b->modules; i++) {
+		struct config *c = &b->entry[i].config, again;
+		unsigned same = is_guest(b, i) ? find_guest(b, c->name, i) : i;
+
+		if (b->module[i].refused) {
+			refuse(b, i, b->module[i].refused);
+		} else if (!config_parse(&again, b->module[i].string, error)) {
+			refuse(b, i, error);
+		} else if (same < i) {
+			text_format(reason, sizeof reason, "name=%s is the name of module %u", c->name, same + 1);
+			refuse(b, i, reason);
+		}
+	}
+}
+
+/* Gives each initrd and module its guest. */
+static void find_owners(struct builder *b)
+{
+	char reason[CONFIG_ERROR];
+
+	for (unsigned i = 0; i < b->modules; i++) {
+		struct entry *e = &b->entry[i];
+		const char *key = e->config.role == CONFIG_INITRD ? "initrd-of" : "module-of";
+
+		e->owner = b->modules;
+		if (is_guest(b, i) || e->refused)
+			continue;
+		e->owner = find_guest(b, e->config.of, b->modules);
+		if (e->owner < b->modules)
+			continue;
+		text_format(reason, sizeof reason, "%s=%s: no guest has this name", key, e->config.of);
+		refuse(b, i, reason);
+	}
+}
+
+/* The guest's files, the initrd first; false: *reason says why not. */
+static bool gather(
+        const struct builder *b, unsigned guest, struct loader_file *file, unsigned *files, const char **reason)
+{
+	*files = 0;
+	for (enum config_role role = CONFIG_INITRD; role <= CONFIG_MODULE; role++) {
+		for (unsigned i = 0; i < b->modules; i++) {
+			const struct config *c = &b->entry[i].config;
+
+			if (c->role != role || b->entry[i].owner != guest)
+				continue;
+			*reason = "it has more than one initrd";
+			if (role == CONFIG_INITRD && *files == 1)
+				return false;
+			*reason = "it has more than 16 modules";
+			if (*files == MULTIBOOT_MAX_MODULES)
+				return false;
+			file[(*files)++] = (struct loader_file){b->module[i].data, b->module[i].bytes, c->command_line};
+		}
+	}
+	return true;
+}
+
+static bool write_memory(void *to, gpa_t at, const void *from, uint64_t bytes)
+{
+	return mmu_write(to, at, from, bytes);
+}
+
+static bool add_memory(struct vm *vm, char *reason, size_t size)
+{
+	const struct config *c = &vm->config;
+	uint64_t free = page_free_count() << PAGE_SHIFT >> MIB_SHIFT, shadow = c->shadow;
+
+	if (!shadow)
+		shadow = (c->mem >> PAGE_SHIFT) / PAGES_PER_SHADOW;
+	if (!c->shadow && shadow < SHADOW_LEAST)
+		shadow = SHADOW_LEAST;
+	if (mmu_init(&vm->mmu, c->name, shadow) && mmu_add_ram(&vm->mmu, c->mem))
+		return true;
+	text_format(reason, size, "mem=%luM: only %lu MiB are free", c->mem >> MIB_SHIFT, free);
+	return false;
+}
+
+static bool add_vcpu(struct vm *vm, const struct loader_entry *entry)
+{
+	struct vcpu *v = page_alloc_array(sizeof *v);
+
+	if (!v)
+		return false;
+	v->vm = vm;
+	if (!mmu_vcpu_init(&v->mmu, &vm->mmu)) {
+		page_free_array(v, sizeof *v);
+		return false;
+	}
+	vcpu_reset_multiboot(v, entry->entry, MULTIBOOT_ENTRY_MAGIC, entry->info);
+	vm->vcpu[vm->vcpus++] = v;
+	return true;
+}
+
+static bool add_replica(struct vm *vm, char *reason, size_t size)
+{
+	if (vm->config.log == CONFIG_LOG_OFF)
+		return true;
+	vm->has_replica = replica_init(&vm->replica, &vm->mmu);
+	if (!vm->has_replica)
+		text_format(reason, size, "log=wp: no memory for a replica of %lu MiB, %lu MiB are free",
+		        vm->config.mem >> MIB_SHIFT, page_free_count() << PAGE_SHIFT >> MIB_SHIFT);
+	return vm->has_replica;
+}
+
+/* Fills a new vm; false: reason says why not, and what it got so far is vmset_destroy_vm's. */
+static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, size_t size)
+{
+	const struct multiboot_memory memory = {write_memory, &vm->mmu};
+	struct loader_file image = {b->module[i].data, b->module[i].bytes, vm->config.command_line};
+	struct loader_file file[MULTIBOOT_MAX_MODULES];
+	struct loader_entry entry;
+	const char *why;
+	unsigned files;
+
+	if (!gather(b, i, file, &files, &why)) {
+		text_format(reason, size, "%s", why);
+		return false;
+	}
+	if (!add_memory(vm, reason, size) ||
+	        !loader_load(vm->config.mem, &memory, &image, file, files, &entry, reason) ||
+	        !add_replica(vm, reason, size))
+		return false;
+	if (!add_vcpu(vm, &entry)) {
+		text_format(reason, size, "no memory for its vCPU");
+		return false;
+	}
+	vm_init_devices(vm, host_clock());
+	store_release(&vm->state, VM_RUNNING); /* pairs with vm_running */
+	return true;
+}
+
+static void make_guest(struct builder *b, unsigned i)
+{
+	struct vm *vm = page_alloc_array(sizeof *vm);
+	char reason[LOADER_ERROR];
+
+	if (!vm) {
+		refuse(b, i, "no memory");
+		return;
+	}
+	vm->config = b->entry[i].config;
+	if (build(b, vm, i, reason, sizeof reason)) {
+		b->set->vm[b->set->vms++] = vm;
+		return;
+	}
+	refuse(b, i, reason);
+	vmset_destroy_vm(vm);
+}
+
+void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules)
+{
+	uint64_t bytes = modules * sizeof(struct entry);
+	struct builder b = {.set = s, .module = module, .modules = modules};
+
+	CHECK(modules <= VMSET_MAX);
+	*s = (struct vmset){0};
+	if (modules == 0)
+		return;
+	b.entry = page_alloc_array(bytes);
+	if (!b.entry) {
+		host_log(HOST_ERROR, "no memory to read the modules' strings");
+		s->refused = modules;
+		return;
+	}
+	read_strings(&b);
+	find_owners(&b);
+	for (unsigned i = 0; i < modules; i++)
+		if (is_guest(&b, i) && !b.entry[i].refused)
+			make_guest(&b, i);
+	page_free_array(b.entry, bytes);
+}
+
+void vmset_destroy_vm(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpus; i++) {
+		mmu_vcpu_destroy(&vm->vcpu[i]->mmu);
+		page_free_array(vm->vcpu[i], sizeof *vm->vcpu[i]);
+	}
+	if (vm->has_replica)
+		replica_destroy(&vm->replica);
+	mmu_destroy(&vm->mmu);
+	page_free_array(vm, sizeof *vm);
+}
