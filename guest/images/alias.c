@@ -2,7 +2,7 @@
 /* alias: thousands of mappings of one frame. What is written through each must be read through others; then they are
  * taken down in random order, and an access through one that is gone must fault while the others go on.
  *
- *   pages=4096           mappings, a multiple of 512, at most 131072
+ *   pages=4096           mappings, 1 to 131072; rounded up to a multiple of 512
  *   rounds=2             odd rounds reach the frame through one page table that all directory entries share
  *   seed=1               of the random order
  *
@@ -13,7 +13,7 @@
 enum metric_id { METRIC_WRITE = 1, METRIC_TEAR_DOWN = 2 };
 
 #define WINDOW PAGE_1G
-#define ENTRIES 512
+#define ENTRIES 512UL
 #define PAGES_MAX 131072
 #define STRIDE 7919 /* a prime: the mapping read is far from the one written */
 
@@ -98,11 +98,7 @@ void image_main(void)
 {
 	uint64_t rounds = arg_number("rounds", 2);
 
-	pages = arg_number("pages", 4096);
-	if (!pages || pages % ENTRIES || pages > PAGES_MAX) {
-		report(false, "pages= takes a multiple of %u up to %u", ENTRIES, PAGES_MAX);
-		return;
-	}
+	pages = (arg_range("pages", 4096, 1, PAGES_MAX) + ENTRIES - 1) & ~(ENTRIES - 1);
 	table = (uint64_t *)memory_take(pages * sizeof(*table), PAGE);
 	order = (uint32_t *)memory_take(pages * sizeof(*order), PAGE);
 	frame = (volatile uint64_t *)memory_take(PAGE, PAGE);

@@ -2,10 +2,11 @@
 /* dirty: writes pages through all kinds of mappings, has the test device harvest the dirty log after each round, and
  * asks about each gfn. Each page that was written must be in the set (none lost); one that was not should not be.
  *
- *   pages=512            4 KiB pages to write, a multiple of 512; rounds also ask about the image's own pages
+ *   pages=512            4 KiB pages to write, rounded up to a multiple of 512
  *   rounds=20 writes=200 rounds, and writes in each of them
  *   remap=16             mappings changed in each round (what a zap had to report may count as false then)
- *   full=0               1: each round asks about all RAM; else only the first and the last do
+ *   full=0               1: each round asks about all RAM; 0: only the first and the last do, the others ask about
+ *                        these pages and the image's own
  *   seed=1               of the random numbers
  *
  * Mappings: the identity map (2 MiB pages), two windows of 4 KiB pages in random order, a third one that is read-only
@@ -21,7 +22,8 @@ enum metric_id { METRIC_LOST = 1, METRIC_FALSE = 2, METRIC_WRITE = 3, METRIC_HAR
 
 #define WINDOW (1UL << 39)
 #define WINDOW_LARGE (2UL << 39)
-#define PAGES_MAX 65536UL
+#define ENTRIES 512UL
+#define PAGES_MAX 65536
 #define HOLE_START 0xa0 /* gfns between the two pieces of low RAM */
 #define HOLE_END 0x100
 #define STRING_WORDS 8
@@ -173,11 +175,7 @@ void image_main(void)
 	uint64_t remaps = arg_number("remap", 16);
 	bool full = arg_number("full", 0);
 
-	pages = arg_number("pages", 512);
-	if (!pages || pages % 512 || pages > PAGES_MAX) {
-		report(false, "pages= takes a multiple of 512 up to %lu", PAGES_MAX);
-		return;
-	}
+	pages = (arg_range("pages", 512, 1, PAGES_MAX) + ENTRIES - 1) & ~(ENTRIES - 1);
 	if (abi_command(ABI_LOG_START) == ABI_REFUSED) {
 		skip("no dirty log here");
 		return;

@@ -153,6 +153,17 @@ uint64_t arg_number(const char *key, uint64_t otherwise)
 	return value;
 }
 
+uint64_t arg_range(const char *key, uint64_t otherwise, uint64_t least, uint64_t most)
+{
+	uint64_t value = arg_number(key, otherwise);
+
+	if (value < least || value > most) {
+		report(false, "%s= takes %lu to %lu, not %lu", key, least, most, value);
+		finish();
+	}
+	return value;
+}
+
 bool arg_is(const char *key, const char *value)
 {
 	const char *text = arg_find(key);

@@ -32,6 +32,8 @@ void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The value of `key` as a number, decimal or 0x hexadecimal; `otherwise` if the key is absent. A value that is no
  * number is a failed test. */
 uint64_t arg_number(const char *key, uint64_t otherwise);
+/* The same, least...most; another value ends the guest as failed. */
+uint64_t arg_range(const char *key, uint64_t otherwise, uint64_t least, uint64_t most);
 /* True if the command line has key=value. */
 bool arg_is(const char *key, const char *value);
 

@@ -2,7 +2,7 @@
 /* tick: programs the 8254 to a periodic interrupt through the 8259A and checks that it comes when it may and not when
  * it may not; then changes page tables and memory while it ticks.
  *
- *   hz=200               of the timer, 19 or more
+ *   hz=200               of the timer, 19 to 10000
  *   ticks=50             to wait for in HLT, and again while storming
  *   seed=1               of the storm
  *
@@ -27,6 +27,8 @@ enum pit_port { PIT_CHANNEL0 = 0x40, PIT_CONTROL = 0x43 };
 #define PIT_CHANNEL0_LATCH 0x00
 #define PIT_HZ 1193182
 #define PIT_HZ_MIN 19
+#define PIT_HZ_MAX 10000
+#define TICKS_MAX 1000000
 #define IRQ0 0x01
 #define MASK_ALL 0xff
 
@@ -202,14 +204,9 @@ static void test_storm(uint64_t count)
 
 void image_main(void)
 {
-	uint64_t hz = arg_number("hz", 200), count = arg_number("ticks", 50);
-	uint16_t divisor;
+	uint64_t hz = arg_range("hz", 200, PIT_HZ_MIN, PIT_HZ_MAX), count = arg_range("ticks", 50, 1, TICKS_MAX);
+	uint16_t divisor = (uint16_t)(PIT_HZ / hz);
 
-	if (hz < PIT_HZ_MIN || hz > PIT_HZ / 2 || !count) {
-		report(false, "hz= takes %u to %u, ticks= at least 1", PIT_HZ_MIN, PIT_HZ / 2);
-		return;
-	}
-	divisor = (uint16_t)(PIT_HZ / hz);
 	irq_handler = on_irq;
 	pic_setup();
 	pit_setup(divisor);

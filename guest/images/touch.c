@@ -13,6 +13,7 @@
 enum metric_id { METRIC_COLD = 1, METRIC_WARM = 2 };
 
 #define PAGES_DEFAULT 2048
+#define PAGES_MAX (PAGE_1G / PAGE)
 #define WINDOW PAGE_1G
 
 /* ---- paging=off. EBX: multiboot information; returns if the command line asks for long mode. ---- */
@@ -244,7 +245,7 @@ static bool check(uint64_t area, uint64_t pages, uint64_t flip)
 
 void image_main(void)
 {
-	uint64_t pages = arg_number("pages", PAGES_DEFAULT);
+	uint64_t pages = arg_range("pages", PAGES_DEFAULT, 1, PAGES_MAX);
 	unsigned level = arg_is("leaf", "2m") ? 2 : 1;
 	uint64_t size = level == 2 ? PAGE_2M : PAGE;
 	uint64_t bytes = (pages * PAGE + size - 1) & ~(size - 1);
