@@ -66,6 +66,8 @@
 /* Leaf 4: no other processor shares a cache (bits 31:14). */
 #define EAX4_SHOWN 0x00003fffu
 
+#define SPECIAL_LEAVES (BIT(1) | BIT(4) | BIT(7) | BIT(0xd))
+
 /* What is shown of each leaf; leaves that are not here are 0. */
 static const struct cpuid_regs basic_mask[CPUID_BASIC_LEAVES] = {
 	[0] = {0, ~0u, ~0u, ~0u},
@@ -207,30 +209,38 @@ static struct cpuid_regs xsave_leaf(const struct vcpu *v, uint32_t subleaf)
 	return (struct cpuid_regs){(uint32_t)m->xcr0, now, most, 0};
 }
 
+/* Leaves that are more than an entry of the table. */
+static struct cpuid_regs special_leaf(const struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+	const struct cpuid_model *m = v->model;
+	struct cpuid_regs r = m->basic[leaf];
+
+	switch (leaf) {
+	case 1:
+		r.ebx |= v->index << EBX1_APIC_ID_SHIFT;
+		if (v->cr4 & 1UL << 18)
+			r.ecx |= ECX1_OSXSAVE;
+		return r;
+	case 4:
+		return subleaf < 4 ? m->cache[subleaf] : (struct cpuid_regs){0};
+	case 7:
+		return subleaf ? (struct cpuid_regs){0} : r;
+	default:
+		return xsave_leaf(v, subleaf);
+	}
+}
+
 struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	const struct cpuid_model *m = v->model;
-	struct cpuid_regs r = {0};
 
+	if (leaf < CPUID_BASIC_LEAVES) /* beyond the guest's last basic leaf they are all 0 */
+		return SPECIAL_LEAVES >> leaf & 1 ? special_leaf(v, leaf, subleaf) : m->basic[leaf];
 	if (leaf - CPUID_EXTENDED < CPUID_EXTENDED_LEAVES)
 		return m->extended[leaf - CPUID_EXTENDED];
 	if (leaf == CPUID_HYPERVISOR)
 		return (struct cpuid_regs){CPUID_HYPERVISOR, SIGNATURE_EBX, SIGNATURE_ECX, SIGNATURE_EDX};
-	if (leaf > m->basic[0].eax)
-		return r;
-	if (leaf == 4 && subleaf < 4)
-		return m->cache[subleaf];
-	if (leaf == 0xd)
-		return xsave_leaf(v, subleaf);
-	if (leaf == 7 && subleaf)
-		return r;
-	r = m->basic[leaf];
-	if (leaf == 1) {
-		r.ebx |= v->index << EBX1_APIC_ID_SHIFT;
-		if (v->cr4 & 1UL << 18)
-			r.ecx |= ECX1_OSXSAVE;
-	}
-	return r;
+	return (struct cpuid_regs){0};
 }
 
 bool cpuid_xcr0_valid(const struct cpuid_model *m, uint64_t value)

@@ -90,19 +90,13 @@ bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint3
 	return true;
 }
 
-void vcpu_skip(struct vcpu *v, unsigned length)
+void vcpu_skip_flags(struct vcpu *v)
 {
-	v->rip += length;
-	if (!vcpu_long_mode(v))
-		v->rip &= 0xffffffff;
-	v->interrupt_shadow = false;
-	v->changed |= VCPU_IP;
-	if (v->rflags & (RFLAGS_TF | RFLAGS_RF)) {
-		v->rflags &= ~RFLAGS_RF;
-		if (v->rflags & RFLAGS_TF) {
-			v->dr6 |= DR6_BS;
-			vcpu_inject_exception(v, VECTOR_DB, false, 0);
-		}
+	v->rflags &= ~RFLAGS_RF;
+	v->changed |= VCPU_FLOW;
+	if (v->rflags & RFLAGS_TF) {
+		v->dr6 |= DR6_BS;
+		vcpu_inject_exception(v, VECTOR_DB, false, 0);
 	}
 }
 

@@ -34,13 +34,15 @@ struct event {
 enum vcpu_activity { VCPU_RUNNABLE, VCPU_HALTED, VCPU_STOPPED };
 
 /* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */
-#define VCPU_IP (1u << 0)       /* rip, rflags, RSP, interrupt_shadow: fetched at every exit */
-#define VCPU_CONTROL (1u << 1)  /* cr0, cr4, efer */
-#define VCPU_SEGMENTS (1u << 2) /* seg */
-#define VCPU_TABLES (1u << 3)   /* gdtr, idtr */
-#define VCPU_DEBUG (1u << 4)    /* dr, dr7 (dr6 is never in the hardware) */
-#define VCPU_MSRS (1u << 5)     /* star … tsc_aux, tsc_offset, xcr0 */
-#define VCPU_ALL 0x3fu
+#define VCPU_RIP (1u << 0)       /* rip */
+#define VCPU_FLOW (1u << 1)      /* rflags, RSP, interrupt_shadow */
+#define VCPU_CR2 (1u << 2)       /* cr2 */
+#define VCPU_CONTROL (1u << 3)   /* cr0, cr4, efer */
+#define VCPU_SEGMENTS (1u << 4)  /* seg */
+#define VCPU_TABLES (1u << 5)    /* gdtr, idtr */
+#define VCPU_DEBUG (1u << 6)     /* dr, dr7 (dr6 is never in the hardware) */
+#define VCPU_MSRS (1u << 7)      /* star … tsc_aux, tsc_offset, xcr0 */
+#define VCPU_ALL 0xffu
 
 struct vcpu {
 	struct vm *vm;
@@ -126,8 +128,23 @@ static inline bool vcpu_canonical(uint64_t a) { return (uint64_t)((int64_t)(a <<
  * fault, nothing queued. */
 bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 
+/* RFLAGS.TF or RF are set: clears RF, queues the #DB of a single step. */
+void vcpu_skip_flags(struct vcpu *v);
+
 /* The instruction of `length` bytes was carried out: go past it. Ends STI/MOV SS blocking; with RFLAGS.TF a #DB follows. */
-void vcpu_skip(struct vcpu *v, unsigned length);
+static inline void vcpu_skip(struct vcpu *v, unsigned length)
+{
+	v->rip += length;
+	v->changed |= VCPU_RIP;
+	if (!vcpu_long_mode(v))
+		v->rip = (uint32_t)v->rip;
+	if (v->interrupt_shadow) {
+		v->interrupt_shadow = false;
+		v->changed |= VCPU_FLOW;
+	}
+	if (v->rflags & (RFLAGS_TF | RFLAGS_RF))
+		vcpu_skip_flags(v);
+}
 
 /* May an external interrupt be delivered at the next entry? */
 static inline bool vcpu_interruptible(const struct vcpu *v)

@@ -6,11 +6,14 @@
 #include "guest/vcpu.h"
 
 enum exit_reason {
+	EXIT_OTHER,            /* name says what */
+	/* of no instruction */
 	EXIT_PAGE_FAULT,       /* page_fault */
 	EXIT_EXCEPTION,        /* exception: the guest's own, to be injected */
 	EXIT_INTERRUPT,        /* a host interrupt is pending: it is taken when interrupts go on */
 	EXIT_NMI,              /* a host NMI: handled already */
 	EXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
+	/* of an instruction */
 	EXIT_CPUID,
 	EXIT_HLT,
 	EXIT_INVLPG,           /* page_fault.gva */
@@ -28,7 +31,6 @@ enum exit_reason {
 	EXIT_TRIPLE_FAULT,
 	EXIT_TASK_SWITCH,
 	EXIT_ENTRY_FAILED,     /* the hardware refused the entry: name says why */
-	EXIT_OTHER,            /* name says what */
 };
 
 /* INS and OUTS: the memory operand lies at segment:RSI or ES:RDI. */
@@ -51,7 +53,7 @@ struct exit {
 		struct { uint8_t number, gpr; } dr;
 		struct exit_io io;
 	};
-	/* For the report. */
+	/* For the report; name (but of EXIT_ENTRY_FAILED) and qualification are describe()'s. */
 	const char *name;
 	uint32_t code;              /* the vendor's number */
 	uint64_t qualification;
@@ -77,14 +79,15 @@ struct backend {
 	/* Brings the VCPU_ parts `parts` of v up to date, if they are stale. */
 	void (*fetch)(struct vcpu *v, uint32_t parts);
 	/* Into the guest until the next exit. Interrupts are off and mmu_enter() said MMU_ENTER; the first act after the
-	 * exit is mmu_leave(). Writes v->changed parts and v->event to the hardware; afterwards all parts but VCPU_IP are
-	 * stale, and v->event holds what was not delivered. want_window: exit as soon as an interrupt can be
+	 * exit is mmu_leave(). Writes v->changed parts and v->event to the hardware; afterwards parts but VCPU_RIP
+	 * and VCPU_FLOW are stale, and v->event holds what was not delivered. want_window: exit as soon as an interrupt can be
 	 * delivered. */
 	void (*enter)(struct vcpu *v, bool want_window, struct exit *e);
 	/* Fills in e->name and e->qualification if enter() left them out. */
 	void (*describe)(struct vcpu *v, struct exit *e);
 
-	/* Flush what this CPU's TLB holds of v: all of it, or one linear address. Interrupts may be on. */
+	/* Flush what this CPU's TLB holds of v: all of it, and mmu_root() is taken up, which never changes without; or one
+	 * linear address. Interrupts may be on. */
 	void (*flush)(struct vcpu *v);
 	void (*flush_address)(struct vcpu *v, gva_t a);
 };

@@ -56,6 +56,7 @@ static enum runner_next page_fault(struct runner *r, struct exit *e)
 		return repaired(r, e);
 	case MMU_INJECT:
 		v->cr2 = f.gva.v;
+		v->changed |= VCPU_CR2;
 		return inject_exception(r, e, VECTOR_PF, true, f.error);
 	case MMU_RETRY:
 		return exit_retry(r, e);

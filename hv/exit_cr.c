@@ -19,7 +19,7 @@ static void set_operand(struct vcpu *v, unsigned gpr, uint64_t value)
 {
 	v->gpr[gpr] = value;
 	if (gpr == RSP)
-		v->changed |= VCPU_IP;
+		v->changed |= VCPU_FLOW;
 }
 
 static enum runner_next finish(struct runner *r, struct exit *e, enum cr_outcome o, const char *reason)

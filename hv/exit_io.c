@@ -112,6 +112,7 @@ static enum runner_next iterate(struct runner *r, struct exit *e, uint64_t offse
 		break;
 	case MMU_INJECT:
 		v->cr2 = f.gva.v;
+		v->changed |= VCPU_CR2;
 		return inject_exception(r, e, VECTOR_PF, true, f.error);
 	case MMU_RETRY:
 		return exit_retry(r, e);

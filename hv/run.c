@@ -1,10 +1,150 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/platform.h"
 #include "hv/run.h"
-#include "mm/host.h"
+#include "guest/cpuid.h"
+#include "guest/vmset.h"
+#include "hv/builtin.h"
+#include "hv/cpu.h"
+#include "hv/fpu.h"
+#include "hv/memory.h"
+#include "hv/options.h"
+#include "hv/place.h"
+#include "hv/platform.h"
+#include "hv/runner.h"
+#include "hv/x86.h"
+
+#define MILLISECONDS 1000UL
+
+_Static_assert(VMSET_MAX >= BOOTINFO_MAX_MODULES, "every boot module can be handed over");
+
+static struct cpuid_model model;
+static struct vmset set;
+static struct guest guest[VMSET_MAX];
+
+static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid c = cpuid(leaf, subleaf);
+
+	return (struct cpuid_regs){c.eax, c.ebx, c.ecx, c.edx};
+}
+
+static void init_memory(void)
+{
+	static const enum slab_mode mode[] = {
+		[OPTION_SLAB_NORMAL] = SLAB_NORMAL, [OPTION_SLAB_LIFO] = SLAB_LIFO, [OPTION_SLAB_POISON] = SLAB_POISON};
+	static struct page_range usable[MEMORY_MAX_RANGES];
+	const struct range *ranges;
+	unsigned n = memory_ranges(&ranges);
+
+	for (unsigned i = 0; i < n; i++)
+		usable[i] = (struct page_range){ranges[i].start, ranges[i].end - ranges[i].start};
+	page_init(usable, n);
+	slab_set_mode(mode[options.slab]);
+	mmu_global_init();
+}
+
+/* The extension on this CPU, and its FPU for guests. */
+static void init_cpu(void)
+{
+	const char *why;
+
+	if (!guests.backend->cpu_on(&why))
+		host_panic("CPU %u: %s: %s is missing", host_cpu(), guests.backend->name, why);
+	if (host_cpu() == 0)
+		cpuid_init(&model, host_cpuid, guests.backend->has_rdtscp());
+	fpu_cpu_on(&model);
+}
+
+static void init_log_test(void)
+{
+	log_test.stop_ticks = options.walker_stop * (host_clock_hz() / MILLISECONDS);
+	log_test.skip = options.walker_skip;
+}
+
+static void create_from_modules(const struct bootinfo *info)
+{
+	static struct vmset_module module[BOOTINFO_MAX_MODULES];
+
+	for (unsigned i = 0; i < info->modules; i++) {
+		const struct bootinfo_module *m = &info->module[i];
+
+		module[i] = (struct vmset_module){.data = host_virt(hpa(m->range.start)), .bytes = m->range.end - m->range.start,
+			.string = m->string, .refused = m->refused};
+	}
+	vmset_create(&set, module, info->modules);
+}
+
+static void create_builtin(void)
+{
+	struct vmset_module module[BUILTIN_COUNT];
+
+	host_log(HOST_INFO, "no boot module: the built-in guests run");
+	for (unsigned i = 0; i < BUILTIN_COUNT; i++)
+		module[i] = (struct vmset_module){.data = builtins[i].start,
+			.bytes = (uint64_t)(builtins[i].end - builtins[i].start), .string = builtins[i].string};
+	vmset_create(&set, module, BUILTIN_COUNT);
+}
+
+/* Places a guest and gives its vCPU what the hardware needs. 0, or why not. */
+static const char *prepare(struct guest *g, struct vm *vm, unsigned *chosen)
+{
+	struct vcpu *v = vm->vcpu[0];
+
+	for (unsigned i = 0; i < vm->config.cpus; i++)
+		if (vm->config.cpu[i] >= host_cpus())
+			return "cpus= names a CPU that does not run";
+	v->model = &model;
+	if (!guests.backend->vcpu_create(v))
+		return "out of memory";
+	*g = (struct guest){.vm = vm, .runner = {.vm = vm, .v = v}};
+	g->cpu = vm->config.cpus ? vm->config.cpu[0] : place_guest(host_cpus(), (*chosen)++);
+	v->cpu = g->cpu;
+	return 0;
+}
+
+static void prepare_all(void)
+{
+	unsigned chosen = 0;
+
+	guests.guest = guest;
+	guests.walker_cpu = place_walker(host_cpus());
+	guests.failed = set.refused != 0;
+	for (unsigned i = 0; i < set.vms; i++) {
+		struct vm *vm = set.vm[i];
+		const char *reason = prepare(&guest[guests.n], vm, &chosen);
+
+		if (reason) {
+			host_print("VERDICT %s FAIL refused: %s", vm->config.name, reason);
+			vmset_destroy_vm(vm);
+			guests.failed = true;
+			continue;
+		}
+		host_log(HOST_INFO, "guest %s: %lu MiB on CPU %u%s", vm->config.name, vm->config.mem >> 20, guest[guests.n].cpu,
+			vm->has_replica ? ", harvested into a replica" : "");
+		guests.n++;
+	}
+	store_release(&guests.left, guests.n);
+}
+
+static void cpu_work(void *argument)
+{
+	init_cpu();
+	runner_cpu_loop(argument);
+}
 
 _Noreturn void run_guests(const struct bootinfo *info)
 {
-	host_log(HOST_INFO, "%u modules, no guests", info->modules);
-	platform_finish("PASS", 0);
+	guests.backend = &vmx_backend;
+	init_memory();
+	init_cpu();                    /* first here: it finds out what all CPUs have */
+	init_log_test();
+	mmu_phys_bits = model.phys_bits; /* before any guest's MMU */
+	if (info->modules)
+		create_from_modules(info);
+	else
+		create_builtin();
+	prepare_all();
+	for (unsigned i = 1; i < host_cpus(); i++)
+		CHECK(cpu_start_work(i, cpu_work, 0));
+	runner_cpu_loop(0);
+	platform_finish(guests.failed ? "FAIL" : "PASS", guests.failed ? 1 : 0);
 }

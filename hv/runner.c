@@ -93,6 +93,7 @@ static void stop(struct runner *r)
 	r->v->activity = VCPU_STOPPED;
 	guests.backend->load(r->v);
 	guests.backend->vcpu_destroy(r->v);
+	r->over = true;
 	store_release(&r->stopped, 1); /* partner: walker_poll */
 	if (host_cpu() != guests.walker_cpu)
 		host_kick(guests.walker_cpu);
@@ -125,7 +126,7 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 	for (unsigned i = 0; i < l->n; i++) {
 		struct runner *r = l->runner[i];
 
-		if (r->v->activity == VCPU_STOPPED)
+		if (r->over)
 			continue;
 		if (vm_running(r->vm))
 			next = earlier(next, runner_time(r, now));
@@ -160,6 +161,11 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 		l->armed = RUNNER_NEVER;
 }
 
+static bool can_run(const struct runner *r)
+{
+	return !r->over && r->v->activity == VCPU_RUNNABLE;
+}
+
 void runner_cpu_loop(void *argument)
 {
 	struct cpu_loop *l = &loops[host_cpu()];
@@ -181,13 +187,13 @@ void runner_cpu_loop(void *argument)
 		}
 		next = turn(l, now);
 		for (unsigned i = 0; i < l->n; i++)
-			runnable += l->runner[i]->v->activity == VCPU_RUNNABLE;
+			runnable += can_run(l->runner[i]);
 		if (!runnable) {
 			idle(l, next, events, kicks);
 			continue;
 		}
 		for (unsigned i = 0; i < l->n; i++) {
-			if (l->runner[i]->v->activity != VCPU_RUNNABLE)
+			if (!can_run(l->runner[i]))
 				continue;
 			runner_arm(earlier(next, runnable > 1 ? host_clock() + ticks(SLICE_US) : RUNNER_NEVER));
 			slice(l->runner[i], events);

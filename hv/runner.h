@@ -27,6 +27,7 @@ struct runner {
 	struct vcpu *v;
 	uint64_t tick;        /* TSC of the next change of a device timer's interrupt line */
 	bool irq;             /* the interrupt controller offers a vector */
+	bool over;            /* stopped; vm and v may be gone */
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
 	atomic32 stopped;     /* set once, last: the vCPU and its handlers are over, its backend state is gone */
 };
@@ -38,7 +39,7 @@ struct guest {
 	unsigned cpu;
 	/* the walker's */
 	uint64_t next_round;  /* TSC */
-	bool ended;
+	atomic32 ended;       /* vm is gone; who looks at it from another CPU does so in an RCU section */
 	/* the table's: values at the line before */
 	uint64_t next_line;
 	uint64_t shown[6];
@@ -51,7 +52,6 @@ struct guests {
 	unsigned walker_cpu;
 	bool failed;          /* not all is well: a module refused, a guest failed. The walker's CPU's once guests run */
 	atomic32 left;        /* guests that have not ended */
-	const struct cpuid_model *model;
 	const struct backend *backend;
 };
 extern struct guests guests;

@@ -2,6 +2,7 @@
 /* The live table: what each guest did in each second of its life. */
 #include "hv/options.h"
 #include "hv/runner.h"
+#include "mm/rcu.h"
 
 #define LINES_PER_HEADER 20
 #define MICROSECONDS 1000000UL
@@ -42,10 +43,12 @@ uint64_t table_poll(uint64_t now)
 
 	if (options.level < HOST_INFO)
 		return next;
+	/* A guest that ends meanwhile stays until the section does. */
+	rcu_read_lock(RCU_WALK);
 	for (unsigned i = 0; i < guests.n; i++) {
 		struct guest *g = &guests.guest[i];
 
-		if (!vm_running(g->vm))
+		if (load_acquire(&g->ended) || !vm_running(g->vm)) /* partner: end_guest */
 			continue;
 		if (!g->next_line)
 			g->next_line = now + second;
@@ -55,5 +58,6 @@ uint64_t table_poll(uint64_t now)
 		}
 		next = g->next_line < next ? g->next_line : next;
 	}
+	rcu_read_unlock(RCU_WALK);
 	return next;
 }

@@ -116,7 +116,6 @@ static bool vmx_vcpu_create(struct vcpu *v)
 	if (!x)
 		return false;
 	x->cpu = -1;
-	x->root = ~0UL;
 	x->vmcs = region_alloc();
 	x->msr_bitmap = page_alloc_array(PAGE_SIZE);
 	if (!x->vmcs || !x->msr_bitmap || !fpu_create(v)) {
@@ -198,37 +197,45 @@ static const char *check(const struct vcpu *v)
 {
 	struct vmx_view view = {.read = check_read, .pdpte = check_pdpte, .context = v, .cap = &vmx_cap};
 
+	if (vmread(VMCS_GUEST_CR3) != mmu_root(&v->mmu).v)
+		return "Umbra: the shadow root changed without a flush";
 	return vmx_audit(&view);
+}
+
+/* All that an entry may need but the new RIP. False: the audit refuses the entry. */
+static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
+{
+	struct vmx_vcpu *x = v->backend;
+	const char *rule;
+
+	vmx_state_write(v);
+	if (v->event.type != EVENT_NONE)
+		vmx_state_write_event(v);
+	if (want_window != x->window)
+		set_window(x, want_window);
+	if (!x->audit)
+		return true;
+	x->audit = false;
+	rule = options.state_audit ? check(v) : 0;
+	if (rule)
+		entry_failed(e, rule, EXIT_REASON_ENTRY_FAILURE);
+	return !rule;
 }
 
 static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 {
 	struct vmx_vcpu *x = v->backend;
-	uint64_t root = mmu_root(&v->mmu).v;
 	enum vmx_status status;
 
-	if (root != x->root) {
-		x->root = root;
-		vmwrite(VMCS_GUEST_CR3, root);
-	}
-	if (v->changed)
-		vmx_state_write(v);
-	if (v->event.type != EVENT_NONE)
-		vmx_state_write_event(v);
-	if (want_window != x->window)
-		set_window(x, want_window);
-	if (x->audit) {
-		const char *rule = options.state_audit ? check(v) : 0;
-
-		x->audit = false;
-		if (rule) {
+	if (v->changed & ~VCPU_RIP || v->event.type != EVENT_NONE || want_window != x->window) {
+		if (!prepare(v, want_window, e)) {
 			mmu_leave(&v->mmu);
-			entry_failed(e, rule, EXIT_REASON_ENTRY_FAILURE);
 			return;
 		}
+	} else if (v->changed) {
+		v->changed = 0;
+		vmwrite(VMCS_GUEST_RIP, v->rip);
 	}
-	if (read_cr2() != v->cr2)
-		asm volatile("mov %0, %%cr2" : : "r"(v->cr2));
 	status = vmx_run(v->gpr, x->launched);
 	mmu_leave(&v->mmu);
 	if (status != VMX_OK) {
@@ -237,12 +244,11 @@ static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 		return;
 	}
 	x->launched = true;
-	v->cr2 = read_cr2();
 	v->rip = vmread(VMCS_GUEST_RIP);
 	v->gpr[RSP] = vmread(VMCS_GUEST_RSP);
 	v->rflags = vmread(VMCS_GUEST_RFLAGS);
 	v->interrupt_shadow = vmread(VMCS_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS);
-	v->stale = VCPU_CONTROL | VCPU_SEGMENTS | VCPU_TABLES;
+	v->stale = VCPU_CR2 | VCPU_CONTROL | VCPU_SEGMENTS | VCPU_TABLES;
 	v->event.type = EVENT_NONE;
 	vmx_exit_decode(v, e, (uint32_t)vmread(VMCS_EXIT_REASON));
 }
@@ -251,6 +257,8 @@ static void vmx_flush(struct vcpu *v)
 {
 	struct vmx_vcpu *x = v->backend;
 
+	/* A new root comes with a flush, always. */
+	vmwrite(VMCS_GUEST_CR3, mmu_root(&v->mmu).v);
 	/* Without a VPID every transition flushes. */
 	if (x->vpid)
 		invvpid(INVVPID_SINGLE, (struct invvpid_descriptor){.vpid = x->vpid});

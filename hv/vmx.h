@@ -16,7 +16,6 @@ struct vmx_vcpu {
 	bool window;          /* interrupt-window exiting is on */
 	uint16_t vpid;        /* 0: none; every transition flushes */
 	int cpu;              /* where the VMCS is active, -1 nowhere */
-	uint64_t root;        /* CR3 in the VMCS */
 };
 
 /* What this CPU holds. Its own. */

@@ -182,88 +182,66 @@ void vmx_exit_describe(struct vcpu *v, struct exit *e)
 	uint32_t basic = e->code & EXIT_REASON_BASIC;
 
 	(void)v;
-	if (!e->name)
+	if (e->reason != EXIT_ENTRY_FAILED || !e->name)
 		e->name = basic < VMX_EXITS && exit_names[basic] ? exit_names[basic] : "unknown VM exit";
 	e->qualification = vmread(VMCS_QUALIFICATION);
 }
 
-/* Instructions without operands that the run loop needs to know. */
-static enum exit_reason plain_reason(uint32_t basic)
-{
-	switch (basic) {
-	case VMX_EXIT_HLT:
-		return EXIT_HLT;
-	case VMX_EXIT_RDMSR:
-		return EXIT_RDMSR;
-	case VMX_EXIT_WRMSR:
-		return EXIT_WRMSR;
-	case VMX_EXIT_XSETBV:
-		return EXIT_XSETBV;
-	case VMX_EXIT_INVD:
-	case VMX_EXIT_WBINVD:
-	case VMX_EXIT_PAUSE:
-		return EXIT_NOP;
-	case VMX_EXIT_RDPMC:
-		return EXIT_PRIVILEGED;
-	case VMX_EXIT_TRIPLE_FAULT:
-		return EXIT_TRIPLE_FAULT;
-	case VMX_EXIT_TASK_SWITCH:
-		return EXIT_TASK_SWITCH;
-	case VMX_EXIT_GETSEC:
-	case VMX_EXIT_MWAIT:
-	case VMX_EXIT_MONITOR:
-	case VMX_EXIT_INVEPT:
-	case VMX_EXIT_INVVPID:
-	case VMX_EXIT_INVPCID:
-	case VMX_EXIT_RSM:
-		return EXIT_UNDEFINED;
-	default:
-		return basic >= VMX_EXIT_VMCALL && basic <= VMX_EXIT_VMXON ? EXIT_UNDEFINED : EXIT_OTHER;
-	}
-}
+/* Exits that are told by their number alone, most of them of instructions. The rest is EXIT_OTHER, 0. */
+static const uint8_t plain[VMX_EXITS] = {
+	[VMX_EXIT_INTERRUPT] = EXIT_INTERRUPT,
+	[VMX_EXIT_TRIPLE_FAULT] = EXIT_TRIPLE_FAULT,
+	[VMX_EXIT_INTERRUPT_WINDOW] = EXIT_INTERRUPT_WINDOW,
+	[VMX_EXIT_TASK_SWITCH] = EXIT_TASK_SWITCH,
+	[VMX_EXIT_CPUID] = EXIT_CPUID,
+	[VMX_EXIT_HLT] = EXIT_HLT,
+	[VMX_EXIT_RDPMC] = EXIT_PRIVILEGED,
+	[VMX_EXIT_RDMSR] = EXIT_RDMSR,
+	[VMX_EXIT_WRMSR] = EXIT_WRMSR,
+	[VMX_EXIT_XSETBV] = EXIT_XSETBV,
+	[VMX_EXIT_INVD] = EXIT_NOP,
+	[VMX_EXIT_WBINVD] = EXIT_NOP,
+	[VMX_EXIT_PAUSE] = EXIT_NOP,
+	[VMX_EXIT_GETSEC] = EXIT_UNDEFINED,
+	[VMX_EXIT_RSM] = EXIT_UNDEFINED,
+	[VMX_EXIT_VMCALL ... VMX_EXIT_VMXON] = EXIT_UNDEFINED,
+	[VMX_EXIT_MWAIT] = EXIT_UNDEFINED,
+	[VMX_EXIT_MONITOR] = EXIT_UNDEFINED,
+	[VMX_EXIT_INVEPT] = EXIT_UNDEFINED,
+	[VMX_EXIT_INVVPID] = EXIT_UNDEFINED,
+	[VMX_EXIT_INVPCID] = EXIT_UNDEFINED,
+};
 
 void vmx_exit_decode(struct vcpu *v, struct exit *e, uint32_t reason)
 {
 	e->code = reason;
-	e->name = 0;
-	if (reason & EXIT_REASON_ENTRY_FAILURE) {
-		e->reason = EXIT_ENTRY_FAILED;
+	if (reason >= VMX_EXITS) {
+		e->name = 0;
+		e->reason = reason & EXIT_REASON_ENTRY_FAILURE ? EXIT_ENTRY_FAILED : EXIT_OTHER;
 		return;
 	}
-	switch (reason) {
-	case VMX_EXIT_EXCEPTION:
+	if (reason == VMX_EXIT_EXCEPTION) {
 		decode_exception(v, e);
 		return;
-	case VMX_EXIT_INTERRUPT:
-		e->reason = EXIT_INTERRUPT;
-		return;
-	case VMX_EXIT_INTERRUPT_WINDOW:
-		e->reason = EXIT_INTERRUPT_WINDOW;
-		return;
 	}
+	e->reason = plain[reason];
 	e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
-	switch (reason) {
-	case VMX_EXIT_CPUID:
-		e->reason = EXIT_CPUID;
+	if (e->reason != EXIT_OTHER)
 		return;
+	e->qualification = vmread(VMCS_QUALIFICATION);
+	switch (reason) {
 	case VMX_EXIT_INVLPG:
 		e->reason = EXIT_INVLPG;
-		e->page_fault.gva = gva(vmread(VMCS_QUALIFICATION));
+		e->page_fault.gva = gva(e->qualification);
 		return;
 	case VMX_EXIT_CR:
-		e->qualification = vmread(VMCS_QUALIFICATION);
 		decode_cr(v, e);
 		return;
 	case VMX_EXIT_DR:
-		e->qualification = vmread(VMCS_QUALIFICATION);
 		decode_dr(e);
 		return;
 	case VMX_EXIT_IO:
-		e->qualification = vmread(VMCS_QUALIFICATION);
 		decode_io(e);
-		return;
-	default:
-		e->reason = plain_reason(reason);
 		return;
 	}
 }

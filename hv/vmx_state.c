@@ -78,14 +78,17 @@ void vmx_state_write(struct vcpu *v)
 	uint32_t changed = v->changed;
 
 	v->changed = 0;
-	if (changed & VCPU_IP) {
+	if (changed & VCPU_RIP)
 		vmwrite(VMCS_GUEST_RIP, v->rip);
+	if (changed & VCPU_FLOW) {
 		vmwrite(VMCS_GUEST_RSP, v->gpr[RSP]);
 		vmwrite(VMCS_GUEST_RFLAGS, v->rflags);
 		if (!v->interrupt_shadow)
 			vmwrite(VMCS_INTERRUPTIBILITY, 0);
 	}
-	if (!(changed & ~VCPU_IP))
+	if (changed & VCPU_CR2)
+		asm volatile("mov %0, %%cr2" : : "r"(v->cr2));
+	if (!(changed & ~(VCPU_RIP | VCPU_FLOW | VCPU_CR2)))
 		return;
 	x->audit = true;
 	if (changed & VCPU_CONTROL)
@@ -108,6 +111,8 @@ void vmx_state_fetch(struct vcpu *v, uint32_t parts)
 {
 	parts &= v->stale;
 	v->stale &= ~parts;
+	if (parts & VCPU_CR2)
+		v->cr2 = read_cr2();
 	if (parts & VCPU_CONTROL)
 		v->cr0 = (v->cr0 & ~CR0_GUEST) | (vmread(VMCS_GUEST_CR0) & CR0_GUEST);
 	if (parts & VCPU_SEGMENTS)
@@ -153,7 +158,7 @@ void vmx_state_load_registers(struct vcpu *v)
 	wrmsr(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
 	fpu_load(v);
 	/* These are not in the VMCS alone. */
-	v->changed |= VCPU_MSRS | VCPU_DEBUG;
+	v->changed |= VCPU_MSRS | VCPU_DEBUG | VCPU_CR2;
 	/* CONTROL writes the host's EFER where the VMCS has none. */
 	vmx_state_fetch(v, VCPU_CONTROL);
 	v->changed |= VCPU_CONTROL;
@@ -162,5 +167,6 @@ void vmx_state_load_registers(struct vcpu *v)
 void vmx_state_save_registers(struct vcpu *v)
 {
 	v->kernel_gs_base = rdmsr(MSR_KERNEL_GS_BASE);
+	vmx_state_fetch(v, VCPU_CR2);
 	fpu_save(v);
 }

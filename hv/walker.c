@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The replicas, kept up by harvests from another core than the guest's, and the end of a guest, which needs the last
  * of them. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
+#include "guest/vmset.h"
 #include "hv/options.h"
 #include "hv/runner.h"
+#include "mm/rcu.h"
 
 #define BUSY_US 200 /* another harvest has the turn: try again so much later */
 #define MICROSECONDS 1000000UL
@@ -29,8 +31,10 @@ static bool end_guest(struct guest *g)
 	vm_console_flush(vm);
 	if (!vm_print_verdict(vm, !differing))
 		guests.failed = true;
-	g->ended = true;
 	store_release(&vm->state, VM_ENDED);
+	store_release(&g->ended, 1); /* partner: table_poll */
+	rcu_wait(RCU_MASK_ALL);
+	vmset_destroy_vm(vm);
 	fetch_sub_seq(&guests.left, 1);
 	return true;
 }
@@ -43,7 +47,7 @@ uint64_t walker_poll(uint64_t now)
 		struct guest *g = &guests.guest[i];
 		uint64_t again = RUNNER_NEVER;
 
-		if (g->ended)
+		if (load_relaxed(&g->ended))
 			continue;
 		if (load_acquire(&g->runner.stopped)) { /* partner: stop() in runner.c */
 			if (!end_guest(g))
