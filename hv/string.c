@@ -12,10 +12,13 @@ int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 int __popcountdi2(long v);
 
+/* By words: emulators count every iteration, and processors without fast byte strings do too. */
 void *memcpy(void *to, const void *from, size_t n)
 {
 	void *d = to;
-	asm volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(n) : : "memory");
+	size_t words = n / 8, rest = n % 8;
+	asm volatile("rep movsq" : "+D"(d), "+S"(from), "+c"(words) : : "memory");
+	asm volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(rest) : : "memory");
 	return to;
 }
 
@@ -32,13 +35,23 @@ void *memmove(void *to, const void *from, size_t n)
 void *memset(void *to, int c, size_t n)
 {
 	void *d = to;
-	asm volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
+	size_t words = n / 8, rest = n % 8;
+	uint64_t eight = (uint8_t)c * 0x0101010101010101;
+	asm volatile("rep stosq" : "+D"(d), "+c"(words) : "a"(eight) : "memory");
+	asm volatile("rep stosb" : "+D"(d), "+c"(rest) : "a"(eight) : "memory");
 	return to;
 }
 
 int memcmp(const void *a, const void *b, size_t n)
 {
 	const uint8_t *x = a, *y = b;
+	for (; n >= 8; n -= 8, x += 8, y += 8) {
+		uint64_t u, v;
+		__builtin_memcpy(&u, x, 8);
+		__builtin_memcpy(&v, y, 8);
+		if (u != v)
+			break;
+	}
 	for (size_t i = 0; i < n; i++)
 		if (x[i] != y[i])
 			return x[i] - y[i];
