@@ -107,6 +107,15 @@ static void elf_headers_that_do_not_fit(void **state)
 	make_elf32();
 	ehdr32()->e_phentsize = 56;
 	bad("program headers of 56 bytes, expected 32");
+	make_elf32();
+	memset(file + HEADER, 0, 12);
+	set_header(0x10, 0);
+	file[EI_CLASS] = ELFCLASS64;
+	image.bytes = 60;
+	bad("ELF: the file ends in its header");
+	file[EI_CLASS] = ELFCLASS32;
+	image.bytes = 40;
+	bad("ELF: the file ends in its header");
 	make_elf64();
 	ehdr64()->e_phentsize = 0;
 	bad("program headers of 0 bytes, expected 56");
