@@ -31,7 +31,6 @@ IMAGES += dirty
 IMAGES += tick
 IMAGES += bench
 IMAGES += hostile
-IMAGES := $(foreach i,$(IMAGES),$(if $(wildcard guest/images/$i.c),$i))
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/format.c hv/options.c hv/place.c hv/log.c)

@@ -21,6 +21,9 @@ extern uint64_t boot_pml4[BOOT_PAGE_ENTRIES];
 extern uint64_t boot_pdpt[BOOT_PAGE_ENTRIES];
 extern uint64_t boot_pd[4 * BOOT_PAGE_ENTRIES];
 
+/* The page below the boot processor's stack, to be unmapped. */
+extern const char boot_stack_guard[];
+
 /* Position-independent real-mode code to be copied to a page below 1 MiB: where an application processor starts. */
 extern const char ap_trampoline_start[], ap_trampoline_end[];
 

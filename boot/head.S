@@ -144,14 +144,15 @@ boot_gdt_pointer:
 
 	.section .bss, "aw", @nobits
 	.balign 4096
-	.globl boot_pml4, boot_pdpt, boot_pd, ap_stack_top, ap_parked
+	.globl boot_pml4, boot_pdpt, boot_pd, ap_stack_top, ap_parked, boot_stack_guard
 boot_pml4:
 	.skip 4096
 boot_pdpt:
 	.skip 4096
 boot_pd:
 	.skip 4 * 4096
-boot_stack:
+boot_stack_guard:
+	.skip 4096
 	.skip BOOT_STACK_BYTES
 boot_stack_end:
 ap_stack_top:

@@ -132,8 +132,9 @@ static bool apic_idle(void)
 static bool apic_send(uint32_t id, uint32_t command)
 {
 	if (x2apic) {
-		/* A store before it must be visible to the handler: WRMSR to an x2APIC register does not serialise. */
-		asm volatile("mfence" : : : "memory");
+		/* Stores before it must be visible to the handler, and WRMSR to an x2APIC register does not
+		 * serialise (SDM 3A 10.12.3). */
+		asm volatile("mfence\n\tlfence" : : : "memory");
 		wrmsr(X2APIC_BASE + APIC_ICR_LOW / 16, (uint64_t)id << 32 | command | ICR_ASSERT);
 		return true;
 	}

@@ -63,9 +63,12 @@ void cpu_init(struct cpu *c, unsigned index)
 	wrmsr(MSR_FS_BASE, 0);
 	wrmsr(MSR_GS_BASE, (uint64_t)c);
 	trap_load_idt();
+	struct cpuid features = cpuid(1, 0);
 	uint64_t cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-	if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
+	if (features.ecx & CPUID_1_ECX_XSAVE)
 		cr4 |= CR4_OSXSAVE;
+	if (features.edx & CPUID_1_EDX_MCE)
+		cr4 |= CR4_MCE;
 	write_cr4(cr4);
 }
 

@@ -12,6 +12,9 @@
 #define CPU_IST_BYTES 8192
 #define CPU_GDT_ENTRIES 6
 
+/* What a processor that was started found out about itself. */
+enum cpu_online { CPU_OFFLINE, CPU_ONLINE, CPU_UNFIT };
+
 /* Interrupt stack table slots (1-based, as in the IDT). */
 enum cpu_ist { IST_NMI = 1, IST_DOUBLE_FAULT = 2, IST_MACHINE_CHECK = 3, IST_COUNT = 3 };
 
@@ -42,14 +45,15 @@ struct cpu {
 	/* Work handed over by cpu_start_work(), taken by the idle loop: function first, 0 when there is none. */
 	atomic64 work;
 	void *work_argument;
-	atomic32 online;		/* set once, by this CPU */
+	atomic32 online;		/* enum cpu_online; set once, by this CPU */
 	atomic32 stopped;		/* set in the panic NMI, read by the panicking CPU */
 	struct trap_frame *stopped_at;	/* valid when stopped */
 
 	uint64_t gdt[CPU_GDT_ENTRIES];
 	struct tss tss;
 	uint8_t ist_stack[IST_COUNT][CPU_IST_BYTES] __attribute__((aligned(16)));
-	uint8_t stack[CPU_STACK_BYTES] __attribute__((aligned(16)));
+	uint8_t guard[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));	/* unmapped: a stack that overflows traps */
+	uint8_t stack[CPU_STACK_BYTES];
 };
 
 static inline struct cpu *this_cpu(void)

@@ -144,10 +144,12 @@ void log_flush(bool force)
 	uint64_t end = load_acquire(&log_ring.head);
 	if (force)
 		store_release(&log_ring.draining, 0);
-	uint64_t deadline = host_clock() + 10 * host_clock_hz();
-	while (load_relaxed(&log_ring.tail) < end && (force || host_clock() < deadline)) {
-		if (log_drain(LOG_DRAIN_STEP))
+	uint64_t since = host_clock();
+	while (load_relaxed(&log_ring.tail) < end && (force || host_clock() - since < host_clock_hz())) {
+		if (log_drain(LOG_DRAIN_STEP)) {
+			since = host_clock();
 			continue;
+		}
 		if (force) {
 			/* Its producer is stopped and will never publish it. */
 			uint64_t tail = load_relaxed(&log_ring.tail);

@@ -22,7 +22,8 @@ unsigned log_drain(unsigned max_chars);
 /* Waits, draining if nobody else does, until half of the ring is free: for callers without locks that can produce
  * faster than the console takes. Bounded by one second. */
 void log_wait_room(void);
-/* Everything to the console. With `force` even if another CPU holds the drain (it is stopped: panic). */
+/* Everything to the console; given up when there is no progress for a second. With `force` even if another CPU holds
+ * the drain (it is stopped: panic). */
 void log_flush(bool force);
 
 #endif

@@ -88,6 +88,12 @@ static void check_processor(void)
 		unsupported(reason);
 }
 
+static void start_processors(void)
+{
+	if (!smp_start(&acpi, options.cpus, memory_low_page(&bootinfo)))
+		unsupported("VMX is locked off by the firmware on some processors only");
+}
+
 static void map_memory(void)
 {
 	const char *error = paging_init(&bootinfo);
@@ -95,14 +101,33 @@ static void map_memory(void)
 		refuse("memory: ", error);
 }
 
-/* What the tests of panic, trap and hang reports ask for. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winfinite-recursion"
+static void overflow_stack(void *argument)
+{
+	overflow_stack(argument);
+	asm volatile("" : : : "memory"); /* so that the call stays one */
+}
+#pragma GCC diagnostic pop
+
+/* What the tests of the panic, trap and hang reports ask for. */
 static void misbehave(void)
 {
-	if (options.test_panic)
+	switch (options.test) {
+	case OPTION_TEST_NONE:
+		return;
+	case OPTION_TEST_PANIC:
 		host_panic("test=panic was asked for");
-	if (options.test_trap)
+	case OPTION_TEST_TRAP:
 		*(volatile char *)host_virt(hpa(0)) = 0;
-	if (options.test_hang) {
+		return;
+	case OPTION_TEST_OVERFLOW:
+		if (cpu_count() > 1)
+			cpu_start_work(cpu_count() - 1, overflow_stack, NULL);
+		else
+			overflow_stack(NULL);
+		/* fall through */
+	case OPTION_TEST_HANG:
 		log_flush(false);
 		irq_disable();
 		for (;;)
@@ -122,7 +147,7 @@ _Noreturn void umbra_main(uint32_t loader_magic, uint64_t info_address)
 	map_memory();			/* page 0 away, text read-only, RAM above 4 GiB */
 	start_clock();			/* starting processors needs delays */
 	check_processor();		/* before the others: without VMX they are not needed */
-	smp_start(&acpi, options.cpus, memory_low_page(&bootinfo));
+	start_processors();		/* so that every guest finds its CPU */
 	irq_enable();
 	misbehave();			/* only when asked to, by a test */
 	run_guests(&bootinfo);

@@ -34,9 +34,10 @@ static void end_halt(struct options *o) { o->end = END_HALT; }
 static void end_reboot(struct options *o) { o->end = END_REBOOT; }
 static void end_poweroff(struct options *o) { o->end = END_POWEROFF; }
 static void quiet(struct options *o) { o->level = HOST_WARN; }
-static void test_panic(struct options *o) { o->test_panic = true; }
-static void test_hang(struct options *o) { o->test_hang = true; }
-static void test_trap(struct options *o) { o->test_trap = true; }
+static void test_panic(struct options *o) { o->test = OPTION_TEST_PANIC; }
+static void test_trap(struct options *o) { o->test = OPTION_TEST_TRAP; }
+static void test_overflow(struct options *o) { o->test = OPTION_TEST_OVERFLOW; }
+static void test_hang(struct options *o) { o->test = OPTION_TEST_HANG; }
 
 static const struct choice choices[] = {
 	{"audit=off", audit_off}, {"audit=end", audit_end}, {"audit=continuous", audit_continuous},
@@ -46,7 +47,8 @@ static const struct choice choices[] = {
 	{"console=vga", console_vga},
 	{"end=auto", end_auto}, {"end=halt", end_halt}, {"end=reboot", end_reboot}, {"end=poweroff", end_poweroff},
 	{"quiet", quiet},
-	{"test=panic", test_panic}, {"test=hang", test_hang}, {"test=trap", test_trap},
+	{"test=panic", test_panic}, {"test=trap", test_trap}, {"test=overflow", test_overflow},
+	{"test=hang", test_hang},
 };
 
 static uint32_t *walker_stop(struct options *o) { return &o->walker_stop; }

@@ -12,6 +12,9 @@
 enum option_audit { OPTION_AUDIT_OFF, OPTION_AUDIT_END, OPTION_AUDIT_CONTINUOUS };
 enum option_slab { OPTION_SLAB_NORMAL, OPTION_SLAB_LIFO, OPTION_SLAB_POISON };
 
+/* Misbehaviour to be reported: panic; write to address 0; overflow the stack of the last CPU; stand still. */
+enum option_test { OPTION_TEST_NONE, OPTION_TEST_PANIC, OPTION_TEST_TRAP, OPTION_TEST_OVERFLOW, OPTION_TEST_HANG };
+
 struct options {
 	enum option_audit audit;	/* audit=off|end|continuous */
 	bool state_audit;		/* state-audit=on|off: VMCS checked before each entry */
@@ -22,9 +25,7 @@ struct options {
 	bool console_com1, console_vga;	/* console=com1,vga */
 	enum platform_end end;		/* end=auto|halt|reboot|poweroff */
 	enum host_level level;		/* quiet: warnings and errors only */
-	bool test_panic;		/* test=panic: panic when everything is up */
-	bool test_hang;			/* test=hang: stand still with interrupts off when everything is up */
-	bool test_trap;			/* test=trap: write to address 0 then */
+	enum option_test test;		/* test=panic|trap|overflow|hang: do this when everything is up */
 };
 
 extern struct options options;

@@ -3,6 +3,7 @@
 #include "hv/memory.h"
 #include "hv/paging.h"
 #include "hv/x86.h"
+#include "mm/host.h"
 
 #define PTE_PRESENT (1ull << 0)
 #define PTE_WRITE (1ull << 1)
@@ -92,5 +93,24 @@ const char *paging_init(const struct bootinfo *info)
 			return "no memory below 4 GiB for the page tables of the memory above";
 	}
 	write_cr3(read_cr3());
+	CHECK(paging_guard((uint64_t)boot_stack_guard)); /* lies in the image: takes no memory */
 	return NULL;
+}
+
+bool paging_guard(uint64_t address)
+{
+	uint64_t *entry = &boot_pd[address / LARGE_PAGE];
+	if (*entry & PTE_LARGE) {
+		uint64_t rights = *entry & ~(PTE_ADDRESS | PTE_LARGE);
+		uint64_t *table = memory_early(SMALL_PAGE);
+		if (!table)
+			return false;
+		for (unsigned i = 0; i < ENTRIES; i++)
+			table[i] = (address & ~(LARGE_PAGE - 1)) | i * SMALL_PAGE | rights;
+		*entry = (uint64_t)table | PTE_PRESENT | PTE_WRITE;
+	}
+	uint64_t *table = (uint64_t *)(*entry & PTE_ADDRESS);
+	table[address % LARGE_PAGE / SMALL_PAGE] = 0;
+	write_cr3(read_cr3());
+	return true;
 }

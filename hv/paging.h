@@ -10,4 +10,8 @@
  * above 4 GiB mapped. Boot processor, before others start. Returns NULL or what went wrong. */
 const char *paging_init(const struct bootinfo *info);
 
+/* Unmaps the page at a host-physical address below 4 GiB, so that a stack that grows into it traps. Before other
+ * processors start, for nobody tells them. False when there is no memory for the table that it may take. */
+bool paging_guard(uint64_t address);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/cpu.h"
+#include "hv/format.h"
 #include "hv/preflight.h"
 #include "hv/x86.h"
 
@@ -10,6 +11,7 @@
 #define MSR_VMX_ENTRY 0x484
 #define MSR_VMX_SECONDARY 0x48b
 #define PROCESSOR_SECONDARY_CONTROLS 31
+#define OFFER_TEXT 160
 
 struct control {
 	uint32_t msr;
@@ -69,6 +71,19 @@ static void log_name(void)
 		host_clock_hz() / 1000000, version.ecx & CPUID_1_ECX_X2APIC ? ", x2APIC" : "");
 }
 
+static void log_offered(void)
+{
+	char there[OFFER_TEXT] = "", lacking[OFFER_TEXT] = "";
+	size_t at = 0, lacking_at = 0;
+	for (unsigned i = 0; i < sizeof(offered) / sizeof(offered[0]); i++) {
+		if ((offered[i].msr != MSR_VMX_SECONDARY || has_secondary()) && control_allowed(&offered[i]))
+			at += format(there + at, sizeof(there) - at, " %s", offered[i].name);
+		else
+			lacking_at += format(lacking + lacking_at, sizeof(lacking) - lacking_at, " %s", offered[i].name);
+	}
+	host_log(HOST_INFO, "VMX offers:%s; lacks:%s", at ? there : " nothing", lacking_at ? lacking : " nothing");
+}
+
 /* Lets VMXON work on this processor; false when the firmware locked it off. */
 static bool feature_control_open(void)
 {
@@ -109,15 +124,11 @@ const char *preflight(void)
 			required[i].name);
 		missing = required[i].name;
 	}
-	for (unsigned i = 0; i < sizeof(offered) / sizeof(offered[0]); i++) {
-		bool there = (offered[i].msr != MSR_VMX_SECONDARY || has_secondary()) && control_allowed(&offered[i]);
-		host_log(HOST_INFO, "VMX %s: %s", offered[i].name, there ? "yes" : "no");
-	}
+	log_offered();
 	return missing;
 }
 
-void preflight_cpu(void)
+bool preflight_cpu(void)
 {
-	if (!feature_control_open())
-		host_panic("CPU %u has VMX locked off, unlike CPU 0", host_cpu());
+	return feature_control_open();
 }

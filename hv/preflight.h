@@ -8,7 +8,7 @@
 /* Logs what the boot processor offers. Returns NULL when guests can run; otherwise a short reason, logged with advice.
  * Unlocked IA32_FEATURE_CONTROL is set and locked. */
 const char *preflight(void);
-/* The same for IA32_FEATURE_CONTROL of another processor, on it. */
-void preflight_cpu(void);
+/* Sets and locks IA32_FEATURE_CONTROL of another processor, on it; false when VMX is locked off there. */
+bool preflight_cpu(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include "hv/apic.h"
 #include "hv/cpu.h"
 #include "hv/memory.h"
+#include "hv/paging.h"
 #include "hv/preflight.h"
 #include "hv/smp.h"
 #include "hv/x86.h"
@@ -25,9 +26,8 @@ _Noreturn void ap_main(uint64_t stack_top)
 	cpu_init(c, c->index);
 	CHECK(apic_init());
 	c->apic_id = apic_id();
-	preflight_cpu();
 	/* Partner: the acquire in wait_online(). */
-	store_release(&c->online, 1);
+	store_release(&c->online, preflight_cpu() ? CPU_ONLINE : CPU_UNFIT);
 	cpu_idle_loop();
 }
 
@@ -63,35 +63,48 @@ static bool start_one(struct cpu *c, uint32_t id, uint64_t low_page)
 	return true;
 }
 
-void smp_start(const struct acpi *acpi, unsigned limit, uint64_t low_page)
+/* A struct for each processor to be started, with the guard page below its stack unmapped; NULL when memory is out. */
+static struct cpu *make_cpus(unsigned count)
+{
+	struct cpu *c = memory_early(count * sizeof(*c));
+	for (unsigned i = 0; c && i < count; i++)
+		if (!paging_guard((uint64_t)c[i].guard))
+			return NULL;
+	return c;
+}
+
+bool smp_start(const struct acpi *acpi, unsigned limit, uint64_t low_page)
 {
 	unsigned silent = 0, parked = 0;
-	struct cpu *spare = NULL;
+	unsigned wanted = acpi->cpus ? acpi->cpus : 1;
+	bool fit = true;
 
+	if (limit && limit < wanted)
+		wanted = limit;
+	struct cpu *next = low_page && wanted > 1 ? make_cpus(wanted - 1) : NULL;
+	if (wanted > 1 && !next)
+		host_log(HOST_WARN, "no RAM below %s for other processors", low_page ? "4 GiB" : "640 KiB");
 	if (low_page)
 		__builtin_memcpy(host_virt(hpa(low_page)), ap_trampoline_start,
 			(size_t)(ap_trampoline_end - ap_trampoline_start));
 	for (unsigned i = 0; i < acpi->cpus; i++) {
 		if (acpi->apic_id[i] == this_cpu()->apic_id)
 			continue;
-		if (!spare)
-			spare = memory_early(sizeof(struct cpu));
-		if (!low_page || !spare || (limit && cpu_count() >= limit)) {
+		if (!next || cpu_count() >= wanted) {
 			parked++;
 			continue;
 		}
-		spare->index = cpu_count();
-		spare->apic_id = acpi->apic_id[i];
-		if (!start_one(spare, acpi->apic_id[i], low_page)) {
+		next->index = cpu_count();
+		next->apic_id = acpi->apic_id[i];
+		if (!start_one(next, acpi->apic_id[i], low_page)) {
 			host_log(HOST_WARN, "the processor with APIC id %u does not start", acpi->apic_id[i]);
 			silent++;
 			continue;
 		}
-		cpu_add(spare);
-		spare = NULL;
+		fit = fit && load_acquire(&next->online) == CPU_ONLINE;
+		cpu_add(next++);
 	}
 	host_log(HOST_INFO, "%u processors run, %u are parked, %u do not answer, %u are disabled, %u too many",
 		cpu_count(), parked, silent, acpi->disabled, acpi->beyond);
-	if (parked && !low_page)
-		host_log(HOST_WARN, "no RAM below 640 KiB to start other processors from");
+	return fit;
 }

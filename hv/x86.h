@@ -27,6 +27,7 @@
 #define CR0_WP (1UL << 16)
 #define CR0_PG (1UL << 31)
 #define CR4_PAE (1UL << 5)
+#define CR4_MCE (1ull << 6)
 #define CR4_PGE (1UL << 7)
 #define CR4_OSFXSR (1UL << 9)
 #define CR4_OSXMMEXCPT (1UL << 10)
@@ -39,6 +40,7 @@
 #define CPUID_1_ECX_VMX (1u << 5)
 #define CPUID_1_ECX_X2APIC (1u << 21)
 #define CPUID_1_ECX_XSAVE (1u << 26)
+#define CPUID_1_EDX_MCE (1u << 7)
 #define CPUID_1_EDX_APIC (1u << 9)
 #define CPUID_EXT_1_ECX_SVM (1u << 2)
 

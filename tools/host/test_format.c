@@ -98,7 +98,7 @@ static void options_defaults(void **state)
 	assert_true(parse(&o, "", error));
 	assert_true(o.audit == OPTION_AUDIT_END && o.state_audit && o.slab == OPTION_SLAB_NORMAL && o.end == END_AUTO);
 	assert_true(o.console_com1 && o.console_vga && o.level == HOST_INFO && !o.cpus && !o.walker_skip);
-	assert_true(!o.test_panic && !o.test_hang && !o.test_trap && !o.walker_stop);
+	assert_true(o.test == OPTION_TEST_NONE && !o.walker_stop);
 }
 
 static void options_all_are_taken(void **state)
@@ -110,10 +110,10 @@ static void options_all_are_taken(void **state)
 			      "console=com1 end=halt quiet cpus=3  test=panic ", error));
 	assert_true(o.audit == OPTION_AUDIT_CONTINUOUS && !o.state_audit && o.slab == OPTION_SLAB_POISON);
 	assert_true(o.walker_stop == 1000 && o.walker_skip == 999 && o.console_com1 && !o.console_vga);
-	assert_true(o.end == END_HALT && o.level == HOST_WARN && o.cpus == 3 && o.test_panic);
+	assert_true(o.end == END_HALT && o.level == HOST_WARN && o.cpus == 3 && o.test == OPTION_TEST_PANIC);
 	assert_true(parse(&o, "audit=off slab=lifo console=vga end=poweroff", error));
 	assert_true(o.audit == OPTION_AUDIT_OFF && o.slab == OPTION_SLAB_LIFO && !o.console_com1 && o.console_vga);
-	assert_true(o.end == END_POWEROFF && !o.test_panic);
+	assert_true(o.end == END_POWEROFF && o.test == OPTION_TEST_NONE);
 }
 
 static void options_errors_name_word_and_choices(void **state)
