@@ -113,6 +113,8 @@ static void overflow_stack(void *argument)
 /* What the tests of the panic, trap and hang reports ask for. */
 static void misbehave(void)
 {
+	if (options.test != OPTION_TEST_NONE)
+		log_flush(false);
 	switch (options.test) {
 	case OPTION_TEST_NONE:
 		return;
@@ -128,7 +130,6 @@ static void misbehave(void)
 			overflow_stack(NULL);
 		/* fall through */
 	case OPTION_TEST_HANG:
-		log_flush(false);
 		irq_disable();
 		for (;;)
 			cpu_relax();
