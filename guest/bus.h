@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Port I/O of one guest: a small table of port ranges. Any other port reads all ones, ignores writes, and is counted. */
+/* Port I/O of one guest: a small table of port ranges. Any other port reads all ones, ignores writes; it is counted. */
 #ifndef GUEST_BUS_H
 #define GUEST_BUS_H
 
@@ -27,8 +27,8 @@ struct bus {
 	uint64_t unclaimed; /* accesses of which some byte went to no device */
 };
 
-/* Ports first … last belong to device. width: 1, 2 or 4. A wider access reaches a device of width 1 byte by byte, as on the
- * ISA bus; others do not see it. Devices of width 1 never return BUS_RETRY. */
+/* Ports first … last belong to device. width: 1, 2 or 4. A wider access reaches a device of width 1 byte by byte, as on
+ * the ISA bus; others do not see it. Devices of width 1 never return BUS_RETRY. */
 void bus_add(struct bus *b, uint16_t first, uint16_t last, unsigned width, bus_handler handler, void *device);
 /* One access of size 1, 2 or 4 bytes. */
 enum bus_outcome bus_io(struct bus *b, uint16_t port, unsigned size, bool write, uint32_t *value);

@@ -189,17 +189,17 @@ static enum reading read_module_of(struct config *c, const char *value)
 #define ACCEPTS_NAME "1 to 31 letters, digits, '-' and '_'"
 
 static const struct key keys[] = {
-        {"name", read_name_key, ACCEPTS_NAME},
-        {"mem", read_mem, "a size like 64M, from 2M to 1T, in whole pages of 4K"},
-        {"vcpus", read_vcpus, "1"},
-        {"cpus", read_cpus, "up to 8 different CPU numbers from 0 to 255 like 1,2"},
-        {"log", read_log, "off or wp"},
-        {"period", read_period, "a time like 10ms, from 100us to 60s"},
-        {"limit", read_limit, "a time like 30s, at most 30 days"},
-        {"until", read_until, "1 to 127 bytes of text, in double quotes if it has blanks"},
-        {"shadow", read_shadow, "a number of shadow pages from 64 to 16777216"},
-        {"initrd-of", read_initrd_of, "a guest's name: " ACCEPTS_NAME},
-        {"module-of", read_module_of, "a guest's name: " ACCEPTS_NAME},
+	{"name", read_name_key, ACCEPTS_NAME},
+	{"mem", read_mem, "a size like 64M, from 2M to 1T, in whole pages of 4K"},
+	{"vcpus", read_vcpus, "1"},
+	{"cpus", read_cpus, "up to 8 different CPU numbers from 0 to 255 like 1,2"},
+	{"log", read_log, "off or wp"},
+	{"period", read_period, "a time like 10ms, from 100us to 60s"},
+	{"limit", read_limit, "a time like 30s, at most 30 days"},
+	{"until", read_until, "1 to 127 bytes of text, in double quotes if it has blanks"},
+	{"shadow", read_shadow, "a number of shadow pages from 64 to 16777216"},
+	{"initrd-of", read_initrd_of, "a guest's name: " ACCEPTS_NAME},
+	{"module-of", read_module_of, "a guest's name: " ACCEPTS_NAME},
 };
 #define KEYS (sizeof keys / sizeof *keys)
 #define ACCEPTED_KEYS "name, mem, vcpus, cpus, log, period, limit, until, shadow, initrd-of, module-of"
@@ -256,7 +256,7 @@ static bool read_key(struct config *c, const char *word, uint32_t *seen, char *e
 		r = word[n] ? k->read(c, word + n + 1) : READ_BAD;
 		if (r != READ_WELL)
 			text_format(error, CONFIG_ERROR, "%.64s: %sexpected %s", word,
-			        r == READ_LATER ? "not supported yet, " : "", k->accepts);
+				r == READ_LATER ? "not supported yet, " : "", k->accepts);
 		return r == READ_WELL;
 	}
 	text_format(error, CONFIG_ERROR, "unknown key in '%.64s'; the keys are " ACCEPTED_KEYS, word);
@@ -305,7 +305,7 @@ static bool parse(struct config *c, const char *s, char *error)
 			if (text_copy(c->command_line, CONFIG_COMMAND_LINE, s))
 				break;
 			text_format(error, CONFIG_ERROR, "the command line behind -- has more than %d bytes",
-			        CONFIG_COMMAND_LINE - 1);
+				CONFIG_COMMAND_LINE - 1);
 			return false;
 		}
 		if (!read_word(&s, word, error))

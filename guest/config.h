@@ -5,9 +5,9 @@
  *     initrd-of=a
  *     module-of=a -- the module's own string
  *
- * Words are separated by blanks. Double quotes keep blanks together, a backslash keeps the next character as it is, and a
- * value may be quoted once more (boot loaders quote for themselves). A first word with a '/' and no '=' is the path that
- * some boot loaders put there: it is ignored. All after the word "--" belongs to the guest, byte for byte. */
+ * Words are separated by blanks. Double quotes keep blanks together, a backslash keeps the next character as it is, and
+ * a value may be quoted once more (boot loaders quote for themselves). A first word with a '/' and no '=' is the path
+ * that some boot loaders put there: it is ignored. All after the word "--" belongs to the guest, byte for byte. */
 #ifndef GUEST_CONFIG_H
 #define GUEST_CONFIG_H
 
@@ -15,11 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_NAME 32          /* longest name and its zero, bytes */
-#define CONFIG_UNTIL 128        /* longest until= text and its zero, bytes */
+#define CONFIG_NAME 32           /* longest name and its zero, bytes */
+#define CONFIG_UNTIL 128         /* longest until= text and its zero, bytes */
 #define CONFIG_COMMAND_LINE 1024 /* longest command line and its zero, bytes */
-#define CONFIG_ERROR 240        /* longest error text and its zero, bytes */
-#define CONFIG_MAX_CPUS 8       /* physical CPUs that cpus= may list */
+#define CONFIG_ERROR 240         /* longest error text and its zero, bytes */
+#define CONFIG_MAX_CPUS 8        /* physical CPUs that cpus= may list */
 
 #define CONFIG_MEM_DEFAULT (64UL << 20)
 #define CONFIG_MEM_MIN (2UL << 20)
@@ -30,12 +30,12 @@ enum config_log { CONFIG_LOG_OFF, CONFIG_LOG_WP };
 
 struct config {
 	enum config_role role;
-	char of[CONFIG_NAME];     /* the guest that an initrd or module belongs to */
+	char of[CONFIG_NAME]; /* the guest that an initrd or module belongs to */
 
-	char name[CONFIG_NAME];   /* empty when the string has none */
-	uint64_t mem;             /* RAM, bytes; a page multiple */
+	char name[CONFIG_NAME]; /* empty when the string has none */
+	uint64_t mem;           /* RAM, bytes; a page multiple */
 	unsigned vcpus;
-	unsigned cpus;            /* physical CPUs listed; 0: the hypervisor chooses */
+	unsigned cpus; /* physical CPUs listed; 0: the hypervisor chooses */
 	unsigned cpu[CONFIG_MAX_CPUS];
 	enum config_log log;
 	uint64_t period_us;       /* between harvests, microseconds of guest time */
@@ -45,8 +45,8 @@ struct config {
 	char command_line[CONFIG_COMMAND_LINE];
 };
 
-/* Reads one string into *c. False: *error (CONFIG_ERROR bytes) says what is wrong, naming the key and what is accepted; *c
- * then holds a name or a role only if those were read before. Any bytes may stand in the string. */
+/* Reads one string into *c. False: *error (CONFIG_ERROR bytes) says what is wrong, naming the key and what is accepted;
+ * *c then holds a name or a role only if those were read before. Any bytes may stand in the string. */
 bool config_parse(struct config *c, const char *string, char *error);
 
 #endif

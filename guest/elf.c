@@ -124,15 +124,15 @@ static bool check_header(bool is_64bit, const struct header *h, char *error, siz
 
 /* Adds a loadable segment; `i` is its program header's number, for messages. */
 static bool add_segment(
-        struct image *m, const struct file *f, const struct program *p, unsigned i, char *error, size_t size)
+	struct image *m, const struct file *f, const struct program *p, unsigned i, char *error, size_t size)
 {
 	if (p->filesz > p->memsz)
 		text_format(error, size, "ELF: segment %u has 0x%lx bytes in the file, but 0x%lx in memory", i,
-		        p->filesz, p->memsz);
+			p->filesz, p->memsz);
 	else if (p->offset > f->bytes || p->filesz > f->bytes - p->offset)
 		text_format(error, size,
-		        "ELF: segment %u (offset 0x%lx, 0x%lx bytes) ends behind the file's 0x%lx bytes", i, p->offset,
-		        p->filesz, f->bytes);
+			"ELF: segment %u (offset 0x%lx, 0x%lx bytes) ends behind the file's 0x%lx bytes", i, p->offset,
+			p->filesz, f->bytes);
 	else if (p->memsz > UINT64_MAX - p->paddr)
 		text_format(error, size, "ELF: segment %u wraps: address 0x%lx, 0x%lx bytes", i, p->paddr, p->memsz);
 	else if (m->segments == IMAGE_MAX_SEGMENTS)
@@ -163,8 +163,8 @@ bool elf_read(struct image *m, const void *file, uint64_t bytes, char *error, si
 
 	*m = (struct image){0};
 	if (!elf_recognise(file, bytes) || !copy_out(&f, 0, ident, sizeof ident) ||
-	        ident[IDENT_DATA] != DATA_LITTLE_ENDIAN ||
-	        (ident[IDENT_CLASS] != CLASS_32 && ident[IDENT_CLASS] != CLASS_64)) {
+		ident[IDENT_DATA] != DATA_LITTLE_ENDIAN ||
+		(ident[IDENT_CLASS] != CLASS_32 && ident[IDENT_CLASS] != CLASS_64)) {
 		text_format(error, size, "ELF: not a little-endian file of class 32 or 64");
 		return false;
 	}

@@ -7,8 +7,8 @@
 
 /* True when the file begins like an ELF one, whatever follows. */
 bool elf_recognise(const void *file, uint64_t bytes);
-/* Reads the headers into *m. An entry that is a virtual address is brought to its place in memory. False: error (size bytes)
- * says what is wrong. Whether the segments lie in RAM and apart from each other is the caller's to check. */
+/* Reads the headers into *m. An entry that is a virtual address is brought to its place in memory. False: error (size
+ * bytes) says what is wrong. Whether the segments lie in RAM and apart from each other is the caller's to check. */
 bool elf_read(struct image *m, const void *file, uint64_t bytes, char *error, size_t size);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* QEMU's firmware configuration device (QEMU docs/specs/fw_cfg.rst): a selector and a byte-wise data port; read-only, no
- * DMA. */
+/* QEMU's firmware configuration device (QEMU docs/specs/fw_cfg.rst): a selector and a byte-wise data port; read-only,
+ * no DMA. */
 #ifndef GUEST_FWCFG_H
 #define GUEST_FWCFG_H
 
@@ -19,7 +19,7 @@ enum fwcfg_key {
 };
 
 struct fwcfg {
-	uint64_t mem;  /* bytes */
+	uint64_t mem; /* bytes */
 	uint16_t vcpus;
 	uint16_t key;
 	uint32_t offset; /* next byte of the item; stops at its end */

@@ -24,8 +24,8 @@ enum layout_outcome {
 
 /* Takes the bytes (at least 1) from start on, or nothing. */
 enum layout_outcome layout_take(struct layout *l, uint64_t start, uint64_t bytes);
-/* Takes the lowest free bytes (at least 1) at or above `from`, aligned to align (a power of two); failing that the lowest
- * above the first page. False: there is no such place. */
+/* Takes the lowest free bytes (at least 1) at or above `from`, aligned to align (a power of two); failing that the
+ * lowest above the first page. False: there is no such place. */
 bool layout_place(struct layout *l, uint64_t from, uint64_t bytes, uint64_t align, uint64_t *start);
 
 #endif

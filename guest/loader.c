@@ -57,10 +57,10 @@ static void name_file(const struct loader_file *f, char *error)
 		text_format(error, LOADER_ERROR, "ELF without a multiboot header in its first 8192 bytes; " ACCEPTED);
 	else if (f->bytes < 4)
 		text_format(
-		        error, LOADER_ERROR, "%s file of %lu bytes; " ACCEPTED, f->bytes ? "short" : "empty", f->bytes);
+			error, LOADER_ERROR, "%s file of %lu bytes; " ACCEPTED, f->bytes ? "short" : "empty", f->bytes);
 	else
 		text_format(
-		        error, LOADER_ERROR, "unknown magic %02x %02x %02x %02x; " ACCEPTED, d[0], d[1], d[2], d[3]);
+			error, LOADER_ERROR, "unknown magic %02x %02x %02x %02x; " ACCEPTED, d[0], d[1], d[2], d[3]);
 }
 
 static bool read_image(const struct loader_file *f, struct image *m, char *error)
@@ -89,12 +89,12 @@ static bool take_segments(struct layout *l, const struct image *m, uint64_t *top
 		switch (layout_take(l, s->start, s->memory_bytes)) {
 		case LAYOUT_OUTSIDE:
 			text_format(error, LOADER_ERROR,
-			        "the segment at 0x%lx of 0x%lx bytes is not in the guest's RAM (mem=%luK)", s->start,
-			        s->memory_bytes, l->mem >> 10);
+				"the segment at 0x%lx of 0x%lx bytes is not in the guest's RAM (mem=%luK)", s->start,
+				s->memory_bytes, l->mem >> 10);
 			return false;
 		case LAYOUT_OVERLAP:
 			text_format(error, LOADER_ERROR, "the segment at 0x%lx of 0x%lx bytes overlaps another",
-			        s->start, s->memory_bytes);
+				s->start, s->memory_bytes);
 			return false;
 		case LAYOUT_TAKEN:
 			break;
@@ -106,16 +106,16 @@ static bool take_segments(struct layout *l, const struct image *m, uint64_t *top
 }
 
 static bool put_modules(struct layout *l, const struct multiboot_memory *memory, uint64_t top,
-        const struct loader_file *module, unsigned modules, struct multiboot_module *placed, char *error)
+	const struct loader_file *module, unsigned modules, struct multiboot_module *placed, char *error)
 {
 	for (unsigned i = 0; i < modules; i++) {
 		uint64_t start = 0, bytes = module[i].bytes;
 
 		/* An empty module has a place too, so that its address means something. */
 		if (!layout_place(l, top, bytes ? bytes : 1, PAGE_SIZE, &start) ||
-		        !memory->write(memory->to, gpa(start), module[i].data, bytes)) {
+			!memory->write(memory->to, gpa(start), module[i].data, bytes)) {
 			text_format(error, LOADER_ERROR, "no room for its module %u of %lu bytes (mem=%luK)", i + 1,
-			        bytes, l->mem >> 10);
+				bytes, l->mem >> 10);
 			return false;
 		}
 		placed[i] = (struct multiboot_module){(uint32_t)start, (uint32_t)(start + bytes), module[i].string};
@@ -124,7 +124,7 @@ static bool put_modules(struct layout *l, const struct multiboot_memory *memory,
 }
 
 bool loader_load(uint64_t mem, const struct multiboot_memory *memory, const struct loader_file *image,
-        const struct loader_file *module, unsigned modules, struct loader_entry *entry, char *error)
+	const struct loader_file *module, unsigned modules, struct loader_entry *entry, char *error)
 {
 	struct multiboot_module placed[MULTIBOOT_MAX_MODULES];
 	struct layout l = {.mem = mem};

@@ -6,9 +6,9 @@
 #include "guest/config.h"
 
 struct match {
-	const char *text;            /* the caller's, kept */
-	unsigned length;             /* its bytes; 0: nothing is ever found */
-	unsigned matched;            /* bytes of it that the stream ends with */
+	const char *text;              /* the caller's, kept */
+	unsigned length;               /* its bytes; 0: nothing is ever found */
+	unsigned matched;              /* bytes of it that the stream ends with */
 	uint8_t shorter[CONFIG_UNTIL]; /* [n]: the longest proper prefix that ends the first n+1 bytes */
 };
 

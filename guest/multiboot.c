@@ -70,27 +70,27 @@ enum multiboot_found multiboot_find(const void *file, uint64_t bytes, uint64_t *
 }
 
 static bool read_addresses(
-        struct image *m, const struct addresses *a, uint64_t bytes, uint64_t header, char *error, size_t size)
+	struct image *m, const struct addresses *a, uint64_t bytes, uint64_t header, char *error, size_t size)
 {
 	struct image_segment s = {.start = a->load};
 	uint64_t before = (uint64_t)a->header - a->load, load_end;
 
 	if (a->load > a->header || before > header) {
 		text_format(error, size, "multiboot: header_addr 0x%x does not fit load_addr 0x%x and its offset 0x%lx",
-		        a->header, a->load, header);
+			a->header, a->load, header);
 		return false;
 	}
 	s.offset = header - before;
 	load_end = a->load_end ? a->load_end : a->load + (bytes - s.offset);
 	if (load_end <= a->load || load_end - a->load > bytes - s.offset) {
 		text_format(error, size,
-		        "multiboot: load_addr 0x%x to load_end_addr 0x%x is not in the file's 0x%lx bytes", a->load,
-		        a->load_end, bytes);
+			"multiboot: load_addr 0x%x to load_end_addr 0x%x is not in the file's 0x%lx bytes", a->load,
+			a->load_end, bytes);
 		return false;
 	}
 	if (a->bss_end && a->bss_end < load_end) {
 		text_format(error, size, "multiboot: bss_end_addr 0x%x lies below load_end_addr 0x%lx", a->bss_end,
-		        load_end);
+			load_end);
 		return false;
 	}
 	s.file_bytes = load_end - a->load;
@@ -111,7 +111,7 @@ bool multiboot_read(struct image *m, const void *file, uint64_t bytes, uint64_t 
 	__builtin_memcpy(&h, (const char *)file + header, sizeof h);
 	if (h.flags & FLAG_REQUIRED & ~FLAG_KNOWN) {
 		text_format(error, size, "multiboot: it requires features 0x%x; only 0x%x are known",
-		        h.flags & FLAG_REQUIRED, FLAG_KNOWN);
+			h.flags & FLAG_REQUIRED, FLAG_KNOWN);
 		return false;
 	}
 	if (!(h.flags & FLAG_ADDRESSES)) {
@@ -133,10 +133,10 @@ static struct map_entry map_entry(uint64_t start, uint64_t end)
 	uint64_t bytes = end - start;
 
 	return (struct map_entry){
-	        .size = sizeof(struct map_entry) - sizeof(uint32_t),
-	        .start = {(uint32_t)start, (uint32_t)(start >> 32)},
-	        .bytes = {(uint32_t)bytes, (uint32_t)(bytes >> 32)},
-	        .type = MAP_RAM,
+		.size = sizeof(struct map_entry) - sizeof(uint32_t),
+		.start = {(uint32_t)start, (uint32_t)(start >> 32)},
+		.bytes = {(uint32_t)bytes, (uint32_t)(bytes >> 32)},
+		.type = MAP_RAM,
 	};
 }
 
@@ -174,7 +174,7 @@ static uint32_t put_string(struct writer *w, const char *s)
 }
 
 uint32_t multiboot_inform(struct layout *l, const struct multiboot_memory *memory, const char *command_line,
-        const struct multiboot_module *module, unsigned modules)
+	const struct multiboot_module *module, unsigned modules)
 {
 	struct info info = {.flags = INFO_MEMORY | INFO_COMMAND_LINE | INFO_MODULES | INFO_MAP | INFO_LOADER};
 	struct module_entry mods[MULTIBOOT_MAX_MODULES] = {0};

@@ -19,7 +19,8 @@ enum multiboot_found {
 /* Looks for the header; *offset (bytes) is where it stands. */
 enum multiboot_found multiboot_find(const void *file, uint64_t bytes, uint64_t *offset);
 
-/* Reads what is to be loaded, by the header's address fields or else as ELF. False: error (size bytes) says what is wrong. */
+/* Reads what is to be loaded, by the header's address fields or else as ELF. False: error (size bytes) says what is
+ * wrong. */
 bool multiboot_read(struct image *m, const void *file, uint64_t bytes, uint64_t header, char *error, size_t size);
 
 /* A module that lies in guest memory already. */

@@ -13,18 +13,18 @@
 enum pic_command { PIC_READY, PIC_EXPECT_ICW2, PIC_EXPECT_ICW3, PIC_EXPECT_ICW4 };
 
 struct pic_chip {
-	uint8_t irr, isr, imr;  /* requests, in service, masked: one bit a line */
-	uint8_t lines;          /* levels of the inputs */
-	uint8_t base;           /* vector of line 0 */
-	uint8_t lowest;         /* the line of lowest priority; the one after it has the highest */
+	uint8_t irr, isr, imr; /* requests, in service, masked: one bit a line */
+	uint8_t lines;         /* levels of the inputs */
+	uint8_t base;          /* vector of line 0 */
+	uint8_t lowest;        /* the line of lowest priority; the one after it has the highest */
 	enum pic_command expect;
 	bool single, level, needs_icw4, auto_eoi, rotate_auto, nested, special_mask, read_isr, poll;
 };
 
 struct pic {
 	struct pic_chip chip[2];
-	int offered;            /* vector offered to the CPU now, or -1 */
-	uint64_t spurious;      /* acknowledgements that found no request */
+	int offered;       /* vector offered to the CPU now, or -1 */
+	uint64_t spurious; /* acknowledgements that found no request */
 };
 
 /* As a PC's firmware leaves them: vectors 0x08 and 0x70, every line masked. */
@@ -36,7 +36,10 @@ void pic_set_line(struct pic *p, unsigned line, bool level);
 /* A low, then a high level: an edge whatever was before. The line stays high. */
 void pic_pulse(struct pic *p, unsigned line);
 /* The vector offered now, or -1. Changes nothing. */
-static inline int pic_offered(const struct pic *p) { return p->offered; }
+static inline int pic_offered(const struct pic *p)
+{
+	return p->offered;
+}
 /* The CPU acknowledges: the vector to deliver. With no request left it is the spurious one (line 7 of a chip). */
 uint8_t pic_acknowledge(struct pic *p);
 /* A port access of one byte, as bus_handler. */

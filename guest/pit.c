@@ -236,7 +236,7 @@ static uint8_t status(const struct pit_channel *c, int64_t tick)
 	bool null = !c->loaded || c->next || (counting(c) && elapsed(c, tick) < 0);
 
 	return (uint8_t)((output(c, tick) ? STATUS_OUT : 0) | (null ? STATUS_NULL : 0) | (unsigned)c->access << 4 |
-	                 c->mode << 1 | c->bcd);
+			 c->mode << 1 | c->bcd);
 }
 
 static void latch_count(struct pit_channel *c, int64_t tick)
@@ -344,7 +344,7 @@ uint8_t pit_read(struct pit *p, uint16_t port, uint64_t now)
 	catch_up(p, tick);
 	if (port == PIT_SPEAKER_PORT)
 		return (uint8_t)(p->speaker | (tick / REFRESH_TICKS & 1 ? SPEAKER_REFRESH : 0) |
-		                 (output(speaker, tick) ? SPEAKER_OUT : 0));
+				 (output(speaker, tick) ? SPEAKER_OUT : 0));
 	if (port == PIT_PORT + CONTROL)
 		return 0xff;
 	return read_count(&p->channel[port - PIT_PORT], tick);

@@ -11,9 +11,15 @@
 #define RAM_HIGH (4UL << 30)
 
 /* One past the last byte of the RAM from 1 MiB on; mem, in bytes, is at least 1 MiB. */
-static inline uint64_t ram_middle_end(uint64_t mem) { return mem < RAM_MIDDLE_MAX ? mem : RAM_MIDDLE_MAX; }
+static inline uint64_t ram_middle_end(uint64_t mem)
+{
+	return mem < RAM_MIDDLE_MAX ? mem : RAM_MIDDLE_MAX;
+}
 /* One past the last byte of the RAM from 4 GiB on; RAM_HIGH when there is none. */
-static inline uint64_t ram_high_end(uint64_t mem) { return RAM_HIGH + (mem - ram_middle_end(mem)); }
+static inline uint64_t ram_high_end(uint64_t mem)
+{
+	return RAM_HIGH + (mem - ram_middle_end(mem));
+}
 
 /* True when the bytes from `start` on are all RAM. No sum overflows here. */
 static inline bool ram_holds(uint64_t mem, uint64_t start, uint64_t bytes)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The exit port, the debug byte, and the test device through which a guest commands its own dirty log and shadow MMU. */
+/* The exit port, the debug byte, and the test device through which a guest commands its own dirty log and shadow MMU.
+ */
 #ifndef GUEST_TESTDEV_H
 #define GUEST_TESTDEV_H
 
@@ -35,10 +36,10 @@ enum testdev_command {
 
 struct testdev {
 	struct vm *vm;
-	uint32_t result;    /* of the last command */
+	uint32_t result; /* of the last command */
 	uint32_t metric_id;
-	uint32_t metrics;   /* lines printed */
-	uint64_t gfn;       /* asked for */
+	uint32_t metrics;                                 /* lines printed */
+	uint64_t gfn;                                     /* asked for */
 	bool refused_move, refused_start, refused_metric; /* said once */
 };
 

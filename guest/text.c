@@ -128,7 +128,7 @@ unsigned text_format_list(char *to, size_t size, const char *fmt, va_list argume
 		case 'u':
 		case 'x':
 			put_number(&s, &c, c.longs ? va_arg(arguments, uint64_t) : va_arg(arguments, unsigned),
-			        c.type == 'x' ? 16 : 10, false);
+				c.type == 'x' ? 16 : 10, false);
 			break;
 		default:
 			host_panic("text_format: unknown conversion '%c'", c.type);

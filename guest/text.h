@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Formats like printf into to[0 … size-1], always ending in a zero byte; what does not fit is cut off. Knows %% %c %s %d
- * %u %x with the flags 0 and -, a width, a precision of %s, and the lengths l, ll and z; CHECKs on any other. Returns the
- * bytes written without the zero. size is at least 1. */
+/* Formats like printf into to[0 … size-1], always ending in a zero byte; what does not fit is cut off. Knows %% %c %s
+ * %d %u %x with the flags 0 and -, a width, a precision of %s, and the lengths l, ll and z; CHECKs on any other.
+ * Returns the bytes written without the zero. size is at least 1. */
 unsigned text_format(char *to, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 unsigned text_format_list(char *to, size_t size, const char *fmt, va_list arguments)
 	__attribute__((format(printf, 3, 0)));

@@ -65,7 +65,7 @@ static uint8_t inputs(const struct uart *u)
 	if (!(u->mcr & MCR_LOOP))
 		return MSR_CTS | MSR_DSR | MSR_DCD;
 	return (uint8_t)((u->mcr & MCR_RTS ? MSR_CTS : 0) | (u->mcr & MCR_DTR ? MSR_DSR : 0) |
-	                 (u->mcr & MCR_OUT1 ? MSR_RI : 0) | (u->mcr & MCR_OUT2 ? MSR_DCD : 0));
+			 (u->mcr & MCR_OUT1 ? MSR_RI : 0) | (u->mcr & MCR_OUT2 ? MSR_DCD : 0));
 }
 
 static void set_mcr(struct uart *u, uint8_t value)

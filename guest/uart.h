@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A 16550A UART (National Semiconductor PC16550D data sheet): the guest's console. What it sends leaves at once; what it
- * receives comes from uart_receive, or from itself in loopback mode. As on a PC its interrupt passes only with OUT2 set. */
+/* A 16550A UART (National Semiconductor PC16550D data sheet): the guest's console. What it sends leaves at once; what
+ * it receives comes from uart_receive, or from itself in loopback mode. As on a PC its interrupt passes only with OUT2
+ * set. */
 #ifndef GUEST_UART_H
 #define GUEST_UART_H
 
@@ -16,11 +17,11 @@ struct uart {
 	void *receiver;
 
 	uint8_t ier, lcr, mcr, msr, scratch;
-	uint8_t errors;           /* line status bits 4:1 until read */
+	uint8_t errors; /* line status bits 4:1 until read */
 	uint8_t divisor_low, divisor_high;
-	bool fifo;                /* FIFO mode */
-	uint8_t trigger;          /* received bytes that make an interrupt, FIFO mode */
-	bool sent;                /* the transmitter became empty: an interrupt until IIR is read or a byte written */
+	bool fifo;       /* FIFO mode */
+	uint8_t trigger; /* received bytes that make an interrupt, FIFO mode */
+	bool sent;       /* the transmitter became empty: an interrupt until IIR is read or a byte written */
 	uint8_t rx[UART_FIFO];
 	unsigned rx_first, rx_n;
 };

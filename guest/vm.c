@@ -65,7 +65,7 @@ static bool claim(struct vm *vm)
 static void publish(struct vm *vm)
 {
 	store_release(
-	        &vm->state, VM_ENDING); /* pairs with the acquire in vm_running and in whoever prints the verdict */
+		&vm->state, VM_ENDING); /* pairs with the acquire in vm_running and in whoever prints the verdict */
 }
 
 void vm_end_exit(struct vm *vm, uint32_t value)
@@ -101,7 +101,7 @@ void vm_print_replica(const struct vm *vm, uint64_t differing, gfn_t first)
 		host_print("REPLICA %s DIFFERS pages=%lu first=gfn 0x%lx", vm->config.name, differing, first.v);
 	else
 		host_print("REPLICA %s EQUAL pages=%lu copied=%lu", vm->config.name, mmu_pages(&vm->mmu),
-		        vm->replica.copied);
+			vm->replica.copied);
 }
 
 bool vm_print_verdict(const struct vm *vm, bool replica_equal)

@@ -15,7 +15,7 @@
 #include "guest/vcpu.h"
 #include "mm/replica.h"
 
-#define VM_LINE 240  /* longest console line kept together, bytes */
+#define VM_LINE 240 /* longest console line kept together, bytes */
 #define VM_REASON 120
 
 enum vm_state {
@@ -30,7 +30,7 @@ struct vm {
 	struct mmu mmu;
 	struct vcpu *vcpu[MMU_MAX_VCPUS];
 	unsigned vcpus;
-	atomic32 state;              /* enum vm_state */
+	atomic32 state; /* enum vm_state */
 
 	/* devices: touched by the vCPUs' exits only (one vCPU for now) */
 	struct bus bus;
@@ -47,40 +47,46 @@ struct vm {
 	/* verdict: written by the one who claimed it, read by anyone once state is past VM_RUNNING */
 	atomic32 claimed;
 	bool pass;
-	uint32_t exit_value;         /* written to port 0xf4 */
-	char reason[VM_REASON];      /* of a FAIL: "crash: …", "refused: …", "limit", …; empty otherwise */
+	uint32_t exit_value;    /* written to port 0xf4 */
+	char reason[VM_REASON]; /* of a FAIL: "crash: …", "refused: …", "limit", …; empty otherwise */
 
 	/* console */
 	char line[VM_LINE + 1];
 	unsigned line_n;
 	struct match until;
-	uint64_t started;            /* TSC at the first entry */
+	uint64_t started; /* TSC at the first entry */
 };
 
 /* Connects the devices to the bus. The MMU and RAM exist already. */
 void vm_init_devices(struct vm *vm, uint64_t now);
 
 /* A byte of guest console output (UART or port 0xe9): lines go to the hypervisor's console as "name| text"; watches for
- * until=. Control characters but tab are shown as '.', carriage returns left out; an overlong line is broken. flush: what
- * stands in an unfinished line. */
+ * until=. Control characters but tab are shown as '.', carriage returns left out; an overlong line is broken. flush:
+ * what stands in an unfinished line. */
 void vm_console_byte(struct vm *vm, uint8_t byte);
 void vm_console_flush(struct vm *vm);
 
 /* The guest ends: the first verdict counts, later ones are ignored. */
-void vm_end_exit(struct vm *vm, uint32_t value);              /* wrote port 0xf4 */
-void vm_end_until(struct vm *vm);                             /* console printed until= */
+void vm_end_exit(struct vm *vm, uint32_t value); /* wrote port 0xf4 */
+void vm_end_until(struct vm *vm);                /* console printed until= */
 void vm_end_fail(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* crash: …, limit … */
-static inline bool vm_running(const struct vm *vm) { return load_acquire(&vm->state) == VM_RUNNING; }
-/* Prints `REPLICA name EQUAL pages=P copied=C`, P the guest's pages and C all copies made, or, when pages differ, their number
- * and the first of them. */
+static inline bool vm_running(const struct vm *vm)
+{
+	return load_acquire(&vm->state) == VM_RUNNING;
+}
+/* Prints `REPLICA name EQUAL pages=P copied=C`, P the guest's pages and C all copies made, or, when pages differ, their
+ * number and the first of them. */
 void vm_print_replica(const struct vm *vm, uint64_t differing, gfn_t first);
-/* Prints `VERDICT name PASS value` / `VERDICT name FAIL …` as GUEST-ABI says. replica_equal: true too when there is none; a
- * replica that differs makes a FAIL of a PASS. Returns whether it is a PASS. */
+/* Prints `VERDICT name PASS value` / `VERDICT name FAIL …` as GUEST-ABI says. replica_equal: true too when there is
+ * none; a replica that differs makes a FAIL of a PASS. Returns whether it is a PASS. */
 bool vm_print_verdict(const struct vm *vm, bool replica_equal);
 
 /* Interrupts: the vector that the PIC offers now, or -1; and its acknowledgement. now: TSC ticks. vm_tick updates the
  * timers; returns the TSC at which a timer will next change an interrupt line (UINT64_MAX: never). */
-static inline int vm_interrupt_pending(struct vm *vm) { return pic_offered(&vm->pic); }
+static inline int vm_interrupt_pending(struct vm *vm)
+{
+	return pic_offered(&vm->pic);
+}
 uint8_t vm_interrupt_acknowledge(struct vm *vm);
 uint64_t vm_tick(struct vm *vm, uint64_t now);
 

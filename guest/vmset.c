@@ -113,7 +113,7 @@ static void find_owners(struct builder *b)
 
 /* The guest's files, the initrd first; false: *reason says why not. */
 static bool gather(
-        const struct builder *b, unsigned guest, struct loader_file *file, unsigned *files, const char **reason)
+	const struct builder *b, unsigned guest, struct loader_file *file, unsigned *files, const char **reason)
 {
 	*files = 0;
 	for (enum config_role role = CONFIG_INITRD; role <= CONFIG_MODULE; role++) {
@@ -177,7 +177,7 @@ static bool add_replica(struct vm *vm, char *reason, size_t size)
 	vm->has_replica = replica_init(&vm->replica, &vm->mmu);
 	if (!vm->has_replica)
 		text_format(reason, size, "log=wp: no memory for a replica of %lu MiB, %lu MiB are free",
-		        vm->config.mem >> MIB_SHIFT, page_free_count() << PAGE_SHIFT >> MIB_SHIFT);
+			vm->config.mem >> MIB_SHIFT, page_free_count() << PAGE_SHIFT >> MIB_SHIFT);
 	return vm->has_replica;
 }
 
@@ -196,8 +196,8 @@ static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, si
 		return false;
 	}
 	if (!add_memory(vm, reason, size) ||
-	        !loader_load(vm->config.mem, &memory, &image, file, files, &entry, reason) ||
-	        !add_replica(vm, reason, size))
+		!loader_load(vm->config.mem, &memory, &image, file, files, &entry, reason) ||
+		!add_replica(vm, reason, size))
 		return false;
 	if (!add_vcpu(vm, &entry)) {
 		text_format(reason, size, "no memory for its vCPU");

@@ -21,10 +21,11 @@ struct vmset {
 	unsigned refused; /* modules refused: the run as a whole has failed */
 };
 
-/* Makes a guest of every module that names one, with its memory, image, modules, devices, one vCPU (its cpu, model, backend and
- * fpu are still to be set) and a replica if it has log=wp; its state is VM_RUNNING. For each module that cannot be used
- * `VERDICT name FAIL refused: module N: reason` is printed (N counts from 1; the name is the guest's, or moduleN for a module
- * that is not a guest) and the others go on. At most VMSET_MAX modules. One CPU, outside sections and locks. */
+/* Makes a guest of every module that names one, with its memory, image, modules, devices, one vCPU (its cpu, model,
+ * backend and fpu are still to be set) and a replica if it has log=wp; its state is VM_RUNNING. For each module that
+ * cannot be used `VERDICT name FAIL refused: module N: reason` is printed (N counts from 1; the name is the guest's, or
+ * moduleN for a module that is not a guest) and the others go on. At most VMSET_MAX modules. One CPU, outside sections
+ * and locks. */
 void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules);
 
 /* Gives everything back that vmset_create got for one guest. Its vCPU has stopped, nobody harvests. */

@@ -97,14 +97,14 @@ static inline void make_elf32(void)
 {
 	fresh();
 	*ehdr32() = (Elf32_Ehdr){.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, 1},
-	        .e_type = ET_EXEC,
-	        .e_machine = EM_386,
-	        .e_version = 1,
-	        .e_entry = LOAD + 0x20,
-	        .e_phoff = sizeof(Elf32_Ehdr),
-	        .e_ehsize = sizeof(Elf32_Ehdr),
-	        .e_phentsize = sizeof(Elf32_Phdr),
-	        .e_phnum = 2};
+		.e_type = ET_EXEC,
+		.e_machine = EM_386,
+		.e_version = 1,
+		.e_entry = LOAD + 0x20,
+		.e_phoff = sizeof(Elf32_Ehdr),
+		.e_ehsize = sizeof(Elf32_Ehdr),
+		.e_phentsize = sizeof(Elf32_Phdr),
+		.e_phnum = 2};
 	*phdr32(0) = (Elf32_Phdr){PT_LOAD, 0x1000, LOAD, LOAD, 0x1000, 0x1000, 0, 0x1000};
 	*phdr32(1) = (Elf32_Phdr){PT_LOAD, 0x2000, LOAD + 0x2000, LOAD + 0x2000, 0x800, 0x1000, 0, 0x1000};
 }
@@ -113,14 +113,14 @@ static inline void make_elf64(void)
 {
 	fresh();
 	*ehdr64() = (Elf64_Ehdr){.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1},
-	        .e_type = ET_EXEC,
-	        .e_machine = EM_X86_64,
-	        .e_version = 1,
-	        .e_entry = LOAD + 0x20,
-	        .e_phoff = sizeof(Elf64_Ehdr),
-	        .e_ehsize = sizeof(Elf64_Ehdr),
-	        .e_phentsize = sizeof(Elf64_Phdr),
-	        .e_phnum = 2};
+		.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
+		.e_version = 1,
+		.e_entry = LOAD + 0x20,
+		.e_phoff = sizeof(Elf64_Ehdr),
+		.e_ehsize = sizeof(Elf64_Ehdr),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = 2};
 	*phdr64(0) = (Elf64_Phdr){PT_LOAD, 0, 0x1000, LOAD, LOAD, 0x1000, 0x1000, 0x1000};
 	*phdr64(1) = (Elf64_Phdr){PT_LOAD, 0, 0x2000, LOAD + 0x2000, LOAD + 0x2000, 0x800, 0x1000, 0x1000};
 }

@@ -127,12 +127,12 @@ static void overlapping_devices_are_our_bug(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(an_access_reaches_its_device),
-	        cmocka_unit_test(retry_is_passed_on),
-	        cmocka_unit_test(other_ports_read_all_ones_and_are_counted),
-	        cmocka_unit_test(a_wide_access_to_a_narrow_device_goes_byte_by_byte),
-	        cmocka_unit_test(a_wide_device_does_not_see_half_an_access),
-	        cmocka_unit_test(overlapping_devices_are_our_bug),
+		cmocka_unit_test(an_access_reaches_its_device),
+		cmocka_unit_test(retry_is_passed_on),
+		cmocka_unit_test(other_ports_read_all_ones_and_are_counted),
+		cmocka_unit_test(a_wide_access_to_a_narrow_device_goes_byte_by_byte),
+		cmocka_unit_test(a_wide_device_does_not_see_half_an_access),
+		cmocka_unit_test(overlapping_devices_are_our_bug),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

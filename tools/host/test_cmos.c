@@ -43,7 +43,7 @@ static void the_clock_agrees_with_the_c_library(void **state)
 		assert_int_equal(bcd(cmos_read(&c, 0x07, now)), tm.tm_mday);
 		assert_int_equal(bcd(cmos_read(&c, 0x08, now)), tm.tm_mon + 1);
 		assert_int_equal(
-		        bcd(cmos_read(&c, 0x32, now)) * 100 + bcd(cmos_read(&c, 0x09, now)), tm.tm_year + 1900);
+			bcd(cmos_read(&c, 0x32, now)) * 100 + bcd(cmos_read(&c, 0x09, now)), tm.tm_year + 1900);
 	}
 }
 
@@ -90,12 +90,12 @@ static void memory_sizes(void **state)
 		uint64_t mem;
 		unsigned extended, above_16m, above_4g;
 	} cases[] = {
-	        {2 * MIB, 1024, 0, 0},
-	        {16 * MIB, 15 * 1024, 0, 0},
-	        {64 * MIB, 63 * 1024, 48 * 16, 0},
-	        {256 * MIB, 65535, 240 * 16, 0},
-	        {3 * GIB, 65535, 3056 * 16, 0},
-	        {6 * GIB, 65535, 3056 * 16, 3 * 1024 * 16},
+		{2 * MIB, 1024, 0, 0},
+		{16 * MIB, 15 * 1024, 0, 0},
+		{64 * MIB, 63 * 1024, 48 * 16, 0},
+		{256 * MIB, 65535, 240 * 16, 0},
+		{3 * GIB, 65535, 3056 * 16, 0},
+		{6 * GIB, 65535, 3056 * 16, 3 * 1024 * 16},
 	};
 	struct cmos c;
 
@@ -228,15 +228,15 @@ static void ram_layout(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(the_clock_agrees_with_the_c_library),
-	        cmocka_unit_test(binary_and_12_hour_formats),
-	        cmocka_unit_test(an_update_is_announced),
-	        cmocka_unit_test(memory_sizes),
-	        cmocka_unit_test(only_plain_memory_is_writable),
-	        cmocka_unit_test(cmos_through_its_ports),
-	        cmocka_unit_test(fwcfg_items),
-	        cmocka_unit_test(fwcfg_reads_of_other_shapes),
-	        cmocka_unit_test(ram_layout),
+		cmocka_unit_test(the_clock_agrees_with_the_c_library),
+		cmocka_unit_test(binary_and_12_hour_formats),
+		cmocka_unit_test(an_update_is_announced),
+		cmocka_unit_test(memory_sizes),
+		cmocka_unit_test(only_plain_memory_is_writable),
+		cmocka_unit_test(cmos_through_its_ports),
+		cmocka_unit_test(fwcfg_items),
+		cmocka_unit_test(fwcfg_reads_of_other_shapes),
+		cmocka_unit_test(ram_layout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

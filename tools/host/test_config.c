@@ -93,12 +93,12 @@ static void sizes(void **state)
 		const char *string;
 		uint64_t bytes;
 	} cases[] = {
-	        {"mem=2M", 2UL << 20},
-	        {"mem=2048k", 2UL << 20},
-	        {"mem=67108864", 64UL << 20},
-	        {"mem=6g", 6UL << 30},
-	        {"mem=1T", 1UL << 40},
-	        {"mem=2052K", 2052UL << 10},
+		{"mem=2M", 2UL << 20},
+		{"mem=2048k", 2UL << 20},
+		{"mem=67108864", 64UL << 20},
+		{"mem=6g", 6UL << 30},
+		{"mem=1T", 1UL << 40},
+		{"mem=2052K", 2052UL << 10},
 	};
 
 	(void)state;
@@ -111,8 +111,8 @@ static void sizes(void **state)
 static void bad_sizes(void **state)
 {
 	static const char *const cases[] = {"mem=", "mem", "mem=M", "mem=1M", "mem=2T", "mem=64Q", "mem=64MB",
-	        "mem=-64M", "mem=0x4000000", "mem=2050k1", "mem=2097153", "mem=99999999999999999999G",
-	        "mem=18446744073709551616", "mem=999999999999999T", "mem=64 M"};
+		"mem=-64M", "mem=0x4000000", "mem=2050k1", "mem=2097153", "mem=99999999999999999999G",
+		"mem=18446744073709551616", "mem=999999999999999T", "mem=64 M"};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -273,7 +273,7 @@ static void a_name_read_before_an_error_is_known(void **state)
 static void random_strings(void **state)
 {
 	static const char *const pieces[] = {"name=", "mem=", "cpus=", "until=", "log=wp", "64M", ",", "\"", "\\", " ",
-	        "--", "initrd-of=", "a", "9", "/", "=", "\n", "period=", "limit=", "s", "\xff"};
+		"--", "initrd-of=", "a", "9", "/", "=", "\n", "period=", "limit=", "s", "\xff"};
 	uint64_t seed = 21;
 	unsigned accepted = 0;
 
@@ -294,24 +294,24 @@ static void random_strings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(an_empty_string_is_the_default_guest),
-	        cmocka_unit_test(every_key_at_once),
-	        cmocka_unit_test(the_command_line_is_kept_as_it_is),
-	        cmocka_unit_test(a_leading_path_is_ignored),
-	        cmocka_unit_test(sizes),
-	        cmocka_unit_test(bad_sizes),
-	        cmocka_unit_test(times),
-	        cmocka_unit_test(cpu_lists),
-	        cmocka_unit_test(what_is_not_supported_yet_is_refused_by_name),
-	        cmocka_unit_test(malformed_values_name_their_key),
-	        cmocka_unit_test(unknown_keys_list_the_accepted_ones),
-	        cmocka_unit_test(a_key_may_stand_once),
-	        cmocka_unit_test(roles),
-	        cmocka_unit_test(quoted_text),
-	        cmocka_unit_test(long_words_and_lines),
-	        cmocka_unit_test(an_error_is_one_printable_line),
-	        cmocka_unit_test(a_name_read_before_an_error_is_known),
-	        cmocka_unit_test(random_strings),
+		cmocka_unit_test(an_empty_string_is_the_default_guest),
+		cmocka_unit_test(every_key_at_once),
+		cmocka_unit_test(the_command_line_is_kept_as_it_is),
+		cmocka_unit_test(a_leading_path_is_ignored),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(bad_sizes),
+		cmocka_unit_test(times),
+		cmocka_unit_test(cpu_lists),
+		cmocka_unit_test(what_is_not_supported_yet_is_refused_by_name),
+		cmocka_unit_test(malformed_values_name_their_key),
+		cmocka_unit_test(unknown_keys_list_the_accepted_ones),
+		cmocka_unit_test(a_key_may_stand_once),
+		cmocka_unit_test(roles),
+		cmocka_unit_test(quoted_text),
+		cmocka_unit_test(long_words_and_lines),
+		cmocka_unit_test(an_error_is_one_printable_line),
+		cmocka_unit_test(a_name_read_before_an_error_is_known),
+		cmocka_unit_test(random_strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

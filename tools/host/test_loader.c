@@ -207,19 +207,19 @@ static void the_header_may_stand_anywhere_in_8192_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(a_good_elf32),
-	        cmocka_unit_test(a_good_elf64),
-	        cmocka_unit_test(a_good_image_with_address_fields),
-	        cmocka_unit_test(an_entry_by_virtual_address),
-	        cmocka_unit_test(other_program_headers_are_passed_over),
-	        cmocka_unit_test(a_segment_may_lie_low),
-	        cmocka_unit_test(the_information),
-	        cmocka_unit_test(the_map_goes_on_above_4_gib),
-	        cmocka_unit_test(modules_lie_on_pages_above_the_image),
-	        cmocka_unit_test(modules_go_below_when_there_is_no_room_above),
-	        cmocka_unit_test(a_module_without_room),
-	        cmocka_unit_test(information_without_room),
-	        cmocka_unit_test(the_header_may_stand_anywhere_in_8192_bytes),
+		cmocka_unit_test(a_good_elf32),
+		cmocka_unit_test(a_good_elf64),
+		cmocka_unit_test(a_good_image_with_address_fields),
+		cmocka_unit_test(an_entry_by_virtual_address),
+		cmocka_unit_test(other_program_headers_are_passed_over),
+		cmocka_unit_test(a_segment_may_lie_low),
+		cmocka_unit_test(the_information),
+		cmocka_unit_test(the_map_goes_on_above_4_gib),
+		cmocka_unit_test(modules_lie_on_pages_above_the_image),
+		cmocka_unit_test(modules_go_below_when_there_is_no_room_above),
+		cmocka_unit_test(a_module_without_room),
+		cmocka_unit_test(information_without_room),
+		cmocka_unit_test(the_header_may_stand_anywhere_in_8192_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,24 +36,24 @@ static void other_files_are_named(void **state)
 		unsigned offset;
 		const char *magic, *words;
 	} cases[] = {
-	        {0x202, "HdrS", "Linux bzImage: not supported yet; expected a multiboot 1 image"},
-	        {0, "\x1f\x8b", "gzip file; expected"},
-	        {0, "\x28\xb5\x2f\xfd", "zstd file"},
-	        {0,
-	                "\xfd"
-	                "7zXZ",
-	                "xz file"},
-	        {0, "BZh9", "bzip2 file"},
-	        {0, "070701", "cpio archive (an initrd is named by initrd-of=)"},
-	        {0, "MZ", "PE (EFI or DOS) file"},
-	        {0x40, "\xd6\x50\x52\xe8", "multiboot 2 image"},
-	        {0,
-	                "\x7f"
-	                "ELF",
-	                "ELF without a multiboot header"},
-	        {0, "#!/b",
-	                "unknown magic 23 21 2f 62; expected a multiboot 1 image (ELF32, ELF64 or with address "
-	                "fields)"},
+		{0x202, "HdrS", "Linux bzImage: not supported yet; expected a multiboot 1 image"},
+		{0, "\x1f\x8b", "gzip file; expected"},
+		{0, "\x28\xb5\x2f\xfd", "zstd file"},
+		{0,
+			"\xfd"
+			"7zXZ",
+			"xz file"},
+		{0, "BZh9", "bzip2 file"},
+		{0, "070701", "cpio archive (an initrd is named by initrd-of=)"},
+		{0, "MZ", "PE (EFI or DOS) file"},
+		{0x40, "\xd6\x50\x52\xe8", "multiboot 2 image"},
+		{0,
+			"\x7f"
+			"ELF",
+			"ELF without a multiboot header"},
+		{0, "#!/b",
+			"unknown magic 23 21 2f 62; expected a multiboot 1 image (ELF32, ELF64 or with address "
+			"fields)"},
 	};
 
 	(void)state;
@@ -241,17 +241,17 @@ static void address_fields_that_do_not_fit(void **state)
 		uint32_t value;
 		const char *words;
 	} cases[] = {
-	        {0, LOAD - 1, "header_addr 0xfffff does not fit load_addr 0x100000"},
-	        {0, LOAD + HEADER + 1, "does not fit"},
-	        {1, 0, "does not fit"},
-	        {2, LOAD, "is not in the file's 0x3000 bytes"},
-	        {2, LOAD - 1, "is not in the file's"},
-	        {2, LOAD + FILE_BYTES, "is not in the file's"},
-	        {2, 0xffffffff, "is not in the file's"},
-	        {3, LOAD + 0x10, "bss_end_addr 0x100010 lies below load_end_addr 0x102f00"},
-	        {3, 0xffffffff, "is not in the guest's RAM"},
-	        {4, LOAD - 1, "entry_addr 0xfffff lies outside what is loaded"},
-	        {4, LOAD + 0x8000, "lies outside"},
+		{0, LOAD - 1, "header_addr 0xfffff does not fit load_addr 0x100000"},
+		{0, LOAD + HEADER + 1, "does not fit"},
+		{1, 0, "does not fit"},
+		{2, LOAD, "is not in the file's 0x3000 bytes"},
+		{2, LOAD - 1, "is not in the file's"},
+		{2, LOAD + FILE_BYTES, "is not in the file's"},
+		{2, 0xffffffff, "is not in the file's"},
+		{3, LOAD + 0x10, "bss_end_addr 0x100010 lies below load_end_addr 0x102f00"},
+		{3, 0xffffffff, "is not in the guest's RAM"},
+		{4, LOAD - 1, "entry_addr 0xfffff lies outside what is loaded"},
+		{4, LOAD + 0x8000, "lies outside"},
 	};
 
 	(void)state;
@@ -330,23 +330,23 @@ static void mutations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(a_wrong_checksum),
-	        cmocka_unit_test(required_features),
-	        cmocka_unit_test(other_files_are_named),
-	        cmocka_unit_test(neither_elf_nor_address_fields),
-	        cmocka_unit_test(elf_headers_that_do_not_fit),
-	        cmocka_unit_test(program_headers_behind_the_file),
-	        cmocka_unit_test(a_segment_behind_the_file),
-	        cmocka_unit_test(a_segment_larger_in_the_file),
-	        cmocka_unit_test(segments_outside_memory),
-	        cmocka_unit_test(segments_that_wrap),
-	        cmocka_unit_test(segments_that_overlap),
-	        cmocka_unit_test(too_many_segments),
-	        cmocka_unit_test(an_entry_in_no_segment),
-	        cmocka_unit_test(nothing_to_load),
-	        cmocka_unit_test(address_fields_that_do_not_fit),
-	        cmocka_unit_test(every_truncation),
-	        cmocka_unit_test(mutations),
+		cmocka_unit_test(a_wrong_checksum),
+		cmocka_unit_test(required_features),
+		cmocka_unit_test(other_files_are_named),
+		cmocka_unit_test(neither_elf_nor_address_fields),
+		cmocka_unit_test(elf_headers_that_do_not_fit),
+		cmocka_unit_test(program_headers_behind_the_file),
+		cmocka_unit_test(a_segment_behind_the_file),
+		cmocka_unit_test(a_segment_larger_in_the_file),
+		cmocka_unit_test(segments_outside_memory),
+		cmocka_unit_test(segments_that_wrap),
+		cmocka_unit_test(segments_that_overlap),
+		cmocka_unit_test(too_many_segments),
+		cmocka_unit_test(an_entry_in_no_segment),
+		cmocka_unit_test(nothing_to_load),
+		cmocka_unit_test(address_fields_that_do_not_fit),
+		cmocka_unit_test(every_truncation),
+		cmocka_unit_test(mutations),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,13 +119,13 @@ static void an_empty_text_is_never_found(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(numbers_as_the_c_library_prints_them),
-	        cmocka_unit_test(strings_as_the_c_library_prints_them),
-	        cmocka_unit_test(what_does_not_fit_is_cut),
-	        cmocka_unit_test(an_unknown_conversion_is_our_bug),
-	        cmocka_unit_test(copies_whole_or_not_at_all),
-	        cmocka_unit_test(match_finds_what_a_search_finds),
-	        cmocka_unit_test(an_empty_text_is_never_found),
+		cmocka_unit_test(numbers_as_the_c_library_prints_them),
+		cmocka_unit_test(strings_as_the_c_library_prints_them),
+		cmocka_unit_test(what_does_not_fit_is_cut),
+		cmocka_unit_test(an_unknown_conversion_is_our_bug),
+		cmocka_unit_test(copies_whole_or_not_at_all),
+		cmocka_unit_test(match_finds_what_a_search_finds),
+		cmocka_unit_test(an_empty_text_is_never_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

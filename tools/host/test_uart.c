@@ -329,21 +329,21 @@ static void random_accesses_do_no_harm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(what_is_written_is_sent),
-	        cmocka_unit_test(the_divisor_hides_data_and_ier),
-	        cmocka_unit_test(a_16550a_is_detected),
-	        cmocka_unit_test(each_byte_sent_is_an_interrupt),
-	        cmocka_unit_test(enabling_the_sent_interrupt_raises_it_again),
-	        cmocka_unit_test(without_out2_no_interrupt_passes),
-	        cmocka_unit_test(a_byte_received_is_an_interrupt_until_read),
-	        cmocka_unit_test(the_fifo_fills_to_its_trigger),
-	        cmocka_unit_test(a_full_fifo_loses_the_newest),
-	        cmocka_unit_test(without_fifo_the_newest_stays),
-	        cmocka_unit_test(clearing_the_fifo_drops_what_it_holds),
-	        cmocka_unit_test(causes_come_by_priority),
-	        cmocka_unit_test(loopback_receives_what_it_sends),
-	        cmocka_unit_test(loopback_feeds_the_modem_lines),
-	        cmocka_unit_test(random_accesses_do_no_harm),
+		cmocka_unit_test(what_is_written_is_sent),
+		cmocka_unit_test(the_divisor_hides_data_and_ier),
+		cmocka_unit_test(a_16550a_is_detected),
+		cmocka_unit_test(each_byte_sent_is_an_interrupt),
+		cmocka_unit_test(enabling_the_sent_interrupt_raises_it_again),
+		cmocka_unit_test(without_out2_no_interrupt_passes),
+		cmocka_unit_test(a_byte_received_is_an_interrupt_until_read),
+		cmocka_unit_test(the_fifo_fills_to_its_trigger),
+		cmocka_unit_test(a_full_fifo_loses_the_newest),
+		cmocka_unit_test(without_fifo_the_newest_stays),
+		cmocka_unit_test(clearing_the_fifo_drops_what_it_holds),
+		cmocka_unit_test(causes_come_by_priority),
+		cmocka_unit_test(loopback_receives_what_it_sends),
+		cmocka_unit_test(loopback_feeds_the_modem_lines),
+		cmocka_unit_test(random_accesses_do_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -273,7 +273,7 @@ static void scarce_machine(uint64_t frames)
 static void memory_runs_out_at_any_point(void **state)
 {
 	static const char *const reasons[] = {"no memory to read the modules' strings", "refused: module 1: no memory",
-	        "refused: module 1: mem=2M: only ", "log=wp: no memory for a replica of 2 MiB"};
+		"refused: module 1: mem=2M: only ", "log=wp: no memory for a replica of 2 MiB"};
 	unsigned seen[4] = {0}, made = 0;
 
 	(void)state;
@@ -303,22 +303,22 @@ static void memory_runs_out_at_any_point(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        SET_TEST(no_modules_no_guests),
-	        SET_TEST(a_guest_is_ready_to_run),
-	        SET_TEST(the_budget_grows_with_the_memory),
-	        SET_TEST(a_replica_where_it_is_asked_for),
-	        SET_TEST(default_names_avoid_those_given),
-	        SET_TEST(a_bad_string_refuses_its_guest_alone),
-	        SET_TEST(of_two_guests_of_one_name_the_first_runs),
-	        SET_TEST(more_memory_than_there_is),
-	        SET_TEST(a_replica_larger_than_there_is),
-	        SET_TEST(an_image_that_is_none),
-	        SET_TEST(an_image_too_large_for_its_guest),
-	        SET_TEST(initrd_and_modules_reach_their_guest),
-	        SET_TEST(modules_of_nobody),
-	        SET_TEST(two_initrds_or_too_many_modules),
-	        SET_TEST(a_module_that_the_boot_code_refused),
-	        SET_TEST(memory_runs_out_at_any_point),
+		SET_TEST(no_modules_no_guests),
+		SET_TEST(a_guest_is_ready_to_run),
+		SET_TEST(the_budget_grows_with_the_memory),
+		SET_TEST(a_replica_where_it_is_asked_for),
+		SET_TEST(default_names_avoid_those_given),
+		SET_TEST(a_bad_string_refuses_its_guest_alone),
+		SET_TEST(of_two_guests_of_one_name_the_first_runs),
+		SET_TEST(more_memory_than_there_is),
+		SET_TEST(a_replica_larger_than_there_is),
+		SET_TEST(an_image_that_is_none),
+		SET_TEST(an_image_too_large_for_its_guest),
+		SET_TEST(initrd_and_modules_reach_their_guest),
+		SET_TEST(modules_of_nobody),
+		SET_TEST(two_initrds_or_too_many_modules),
+		SET_TEST(a_module_that_the_boot_code_refused),
+		SET_TEST(memory_runs_out_at_any_point),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
