@@ -9,7 +9,7 @@ struct out {
 };
 
 struct spec {
-	bool left, zero;
+	bool left, zero, prefix;
 	int width, precision;
 	int longs;
 };
@@ -82,9 +82,10 @@ static const char *number_parse(const char *f, int *value, va_list *args)
 static const char *spec_parse(const char *f, struct spec *spec, va_list *args)
 {
 	*spec = (struct spec){.precision = -1};
-	for (; *f == '-' || *f == '0'; f++) {
+	for (; *f == '-' || *f == '0' || *f == '#'; f++) {
 		spec->left |= *f == '-';
 		spec->zero |= *f == '0';
+		spec->prefix |= *f == '#';
 	}
 	f = number_parse(f, &spec->width, args);
 	if (spec->width < 0) {
@@ -112,6 +113,7 @@ static int64_t signed_arg(const struct spec *spec, va_list *args)
 static bool convert(struct out *o, const struct spec *spec, char c, va_list *args)
 {
 	int64_t s;
+	uint64_t u;
 	switch (c) {
 	case 'd':
 	case 'i':
@@ -123,7 +125,8 @@ static bool convert(struct out *o, const struct spec *spec, char c, va_list *arg
 		return true;
 	case 'x':
 	case 'X':
-		out_number(o, spec, unsigned_arg(spec, args), false, 16, c == 'x' ? 'a' : 'A', "");
+		u = unsigned_arg(spec, args);
+		out_number(o, spec, u, false, 16, c == 'x' ? 'a' : 'A', !spec->prefix || !u ? "" : c == 'x' ? "0x" : "0X");
 		return true;
 	case 'p':
 		out_number(o, spec, (uintptr_t)va_arg(*args, void *), false, 16, 'a', "0x");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* printf into a buffer: %d %i %u %x %X %c %s %p %%, with -, 0, width, .precision (strings; both may be *) and the
+/* printf into a buffer: %d %i %u %x %X %c %s %p %%, with -, 0, # (hexadecimal), width, .precision (strings; both may be *) and the
  * lengths l, ll, z. Pure. */
 #ifndef HV_FORMAT_H
 #define HV_FORMAT_H

@@ -33,6 +33,7 @@ static void numbers_as_the_c_library(void **state)
 			(unsigned long)longs[i], longs[i], longs[i]);
 		SAME("%llu %zu", (unsigned long long)longs[i], (size_t)longs[i]);
 	}
+	SAME("%#x %#lx %#08x %#8X %-#8x| %#x", 0x12u, 0xffff00000000ul, 0xabu, 0xcdu, 0xefu, 0u);
 	SAME("%p", (void *)0x123456789abc);
 }
 
