@@ -128,6 +128,14 @@ static inline bool vcpu_canonical(uint64_t a) { return (uint64_t)((int64_t)(a <<
  * fault, nothing queued. */
 bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 
+/* The hardware's CR2 is older from now on. */
+static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
+{
+	v->cr2 = value;
+	v->stale &= ~VCPU_CR2;
+	v->changed |= VCPU_CR2;
+}
+
 /* RFLAGS.TF or RF are set: clears RF, queues the #DB of a single step. */
 void vcpu_skip_flags(struct vcpu *v);
 

@@ -111,8 +111,7 @@ static enum runner_next iterate(struct runner *r, struct exit *e, uint64_t offse
 	case MMU_RESUME:
 		break;
 	case MMU_INJECT:
-		v->cr2 = f.gva.v;
-		v->changed |= VCPU_CR2;
+		vcpu_set_cr2(v, f.gva.v);
 		return inject_exception(r, e, VECTOR_PF, true, f.error);
 	case MMU_RETRY:
 		return exit_retry(r, e);
