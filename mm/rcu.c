@@ -26,49 +26,11 @@
  * sections of interrupt handlers: they have none.
  */
 #include "mm/rcu.h"
-#include "mm/park.h"
 
 #define RCU_STALL_SECONDS 60
 
-/* One CPU's. The words are written by that CPU alone and read by any; nest belongs to the CPU. */
-struct rcu_cpu {
-	atomic64 word[RCU_KINDS]; /* 0: no section of the kind; else the epoch at its entry */
-	unsigned nest[RCU_KINDS];
-} __attribute__((aligned(64)));
-
-static struct rcu_cpu rcu_cpus[HOST_MAX_CPUS];
-static atomic64 rcu_epoch = {1};
-
-void rcu_read_lock(enum rcu_kind kind)
-{
-	struct rcu_cpu *r = &rcu_cpus[host_cpu()];
-
-	if (r->nest[kind]++ == 0) {
-		/* acquire: a value >= a tag comes with the unlinks before that tag's fetch_add in rcu_tag */
-		uint64_t epoch = load_acquire(&rcu_epoch);
-
-		park("rcu-lock");
-		/* locked RMW: store the word, then load links; partner: rcu_tag, then the loads in rcu_passed */
-		xchg_seq(&r->word[kind], epoch);
-	}
-}
-
-void rcu_read_unlock(enum rcu_kind kind)
-{
-	struct rcu_cpu *r = &rcu_cpus[host_cpu()];
-
-	CHECK(r->nest[kind] > 0);
-	if (--r->nest[kind] == 0)
-		/* release: all of the section before it; partner: the load in rcu_passed */
-		store_release(&r->word[kind], 0);
-}
-
-bool rcu_in_section(void)
-{
-	const struct rcu_cpu *r = &rcu_cpus[host_cpu()];
-
-	return r->nest[RCU_PUBLISH] | r->nest[RCU_WALK];
-}
+struct rcu_cpu rcu_cpus[HOST_MAX_CPUS];
+atomic64 rcu_epoch = {1};
 
 uint64_t rcu_tag(void)
 {

@@ -5,6 +5,7 @@
 
 #include "mm/atomic.h"
 #include "mm/host.h"
+#include "mm/park.h"
 
 /* Walkers (the dirty log's reader) and publishers (who make sptes writable) have separate words: a harvest's leading
  * grace period waits for publishers only. */
@@ -12,12 +13,48 @@ enum rcu_kind { RCU_PUBLISH, RCU_WALK, RCU_KINDS };
 #define RCU_MASK_PUBLISH 1u
 #define RCU_MASK_ALL 3u
 
+/* One CPU's. The words are written by that CPU alone and read by any; nest belongs to the CPU. */
+struct rcu_cpu {
+	atomic64 word[RCU_KINDS]; /* 0: no section of the kind; else the epoch at its entry */
+	unsigned nest[RCU_KINDS];
+} __attribute__((aligned(64)));
+
+extern struct rcu_cpu rcu_cpus[HOST_MAX_CPUS];
+extern atomic64 rcu_epoch; /* from 1 */
+
 /* Enter and leave a section of one kind; they nest. Inside: no allocation, no wait for a grace period or for another
- * CPU's acknowledgement. Not for interrupt handlers. */
-void rcu_read_lock(enum rcu_kind kind);
-void rcu_read_unlock(enum rcu_kind kind);
+ * CPU's acknowledgement. Not for interrupt handlers. Inline: every shadow fault passes here. */
+static inline void rcu_read_lock(enum rcu_kind kind)
+{
+	struct rcu_cpu *r = &rcu_cpus[host_cpu()];
+
+	if (r->nest[kind]++ == 0) {
+		/* acquire: a value >= a tag comes with the unlinks before that tag's fetch_add in rcu_tag */
+		uint64_t epoch = load_acquire(&rcu_epoch);
+
+		park("rcu-lock");
+		/* locked RMW: store the word, then load links; partner: rcu_tag, then the loads in rcu_passed */
+		xchg_seq(&r->word[kind], epoch);
+	}
+}
+
+static inline void rcu_read_unlock(enum rcu_kind kind)
+{
+	struct rcu_cpu *r = &rcu_cpus[host_cpu()];
+
+	CHECK(r->nest[kind] > 0);
+	if (--r->nest[kind] == 0)
+		/* release: all of the section before it; partner: the load in rcu_passed */
+		store_release(&r->word[kind], 0);
+}
+
 /* True inside a section of any kind on this CPU (for CHECKs). */
-bool rcu_in_section(void);
+static inline bool rcu_in_section(void)
+{
+	const struct rcu_cpu *r = &rcu_cpus[host_cpu()];
+
+	return r->nest[RCU_PUBLISH] | r->nest[RCU_WALK];
+}
 
 /* Retire: call after the object was unlinked; returns its tag. rcu_passed(tag, mask): no reader of the kinds in mask
  * that could have seen the object is left. */
