@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/host.h for the native tests: a CPU is a thread, host RAM is an arena in .bss (untouched pages cost nothing) and a
- * piece mapped 4 GiB above its start, so that high memory is real. */
+/* mm/host.h for the native tests: a CPU is a thread, host RAM is an arena (host_arena.c) and a piece mapped
+ * 4 GiB above its start, so that high memory is real. */
 #define _GNU_SOURCE
 #include "tools/host/native.h"
 #include "mm/page.h"
@@ -17,17 +17,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ARENA_BYTES (1UL << 30)
 #define PANIC_STATUS 77
 #define LOG_LINES 256
 #define LOG_LINE_BYTES 256
 
-char host_direct_base[ARENA_BYTES] __attribute__((aligned(2 << 20)));
-
 static const struct page_range native_ranges[] = {
 	{64UL << 10, 576UL << 10},
 	{1UL << 20, 767UL << 20},
-	{(770UL << 20) + PAGE_SIZE, ARENA_BYTES - (770UL << 20) - PAGE_SIZE},
+	{(770UL << 20) + PAGE_SIZE, NATIVE_ARENA_BYTES - (770UL << 20) - PAGE_SIZE},
 	{NATIVE_HIGH_START, NATIVE_HIGH_BYTES},
 };
 

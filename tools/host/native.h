@@ -7,6 +7,7 @@
 
 /* Host RAM as page_init sees it: three ranges in a 1 GiB arena (the first begins at 64 KiB, with holes between them),
  * and NATIVE_HIGH_BYTES from 4 GiB on. */
+#define NATIVE_ARENA_BYTES (1UL << 30)
 #define NATIVE_HIGH_START (4UL << 30)
 #define NATIVE_HIGH_BYTES (64UL << 20)
 

@@ -133,6 +133,67 @@ static void publishers_are_waited_for_without_walkers(void **state)
 	assert_true(load_relaxed(&rounds) > 50);
 }
 
+#define ROUNDS (1 << 17)
+
+static struct { atomic32 linked, freed; } __attribute__((aligned(64))) litmus[ROUNDS];
+static atomic64 turn[2];
+
+/* Both CPUs begin each round as nearly at once as can be: no yielding. */
+static bool meet(unsigned me, uint64_t round)
+{
+	store_release(&turn[me], round + 1); /* partner: the other's acquire */
+	for (uint64_t spins = 1; load_acquire(&turn[!me]) < round + 1; spins++)
+		if (spins % 65536 == 0 && over())
+			return false;
+	return true;
+}
+
+static void unlink_against_entry(void *arg)
+{
+	unsigned me = host_cpu();
+	uint64_t random = 77 + me;
+
+	(void)arg;
+	for (uint64_t i = 0; i < ROUNDS; i++) {
+		/* Each has the line at hand that it is to read, so that the other's store to it takes long. */
+		if (me ? !load_relaxed(&litmus[i].linked) : !rcu_passed(0, RCU_MASK_ALL))
+			fetch_add_relaxed(&broken, 1);
+		if (!meet(me, i))
+			break;
+		for (uint64_t n = host_random(&random) % 32; n > 0; n--)
+			load_relaxed(&litmus[i].freed);
+		if (me == 0) {
+			store_release(&litmus[i].linked, 0); /* partner: the reader's acquire */
+			if (rcu_passed(rcu_tag(), RCU_MASK_ALL))
+				store_relaxed(&litmus[i].freed, 1);
+		} else {
+			rcu_read_lock(RCU_PUBLISH);
+			if (load_acquire(&litmus[i].linked))
+				for (unsigned n = 0; n < 40; n++)
+					if (load_relaxed(&litmus[i].freed)) {
+						fetch_add_relaxed(&broken, 1);
+						break;
+					}
+			rcu_read_unlock(RCU_PUBLISH);
+		}
+		fetch_add_relaxed(&rounds, me == 0);
+	}
+	store_release(&turn[me], ROUNDS); /* whoever is still waiting may go on */
+}
+
+/* H38: the unlink must be visible before the words are read. Needs two real cores to fail. */
+static void the_tag_is_a_full_barrier(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ROUNDS; i++)
+		store_relaxed(&litmus[i].linked, 1);
+	store_relaxed(&turn[0], 0);
+	store_relaxed(&turn[1], 0);
+	host_run_cpus(2, unlink_against_entry, 0);
+	assert_int_equal(load_relaxed(&broken), 0);
+	assert_true(load_relaxed(&rounds) > 50);
+}
+
 /* Grace periods are waited for by several CPUs at once, each while the others come and go. */
 static void all_wait(void *arg)
 {
@@ -183,6 +244,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(nothing_is_freed_under_a_reader, setup),
 		cmocka_unit_test_setup(publishers_are_waited_for_without_walkers, setup),
+		cmocka_unit_test_setup(the_tag_is_a_full_barrier, setup),
 		cmocka_unit_test_setup(many_may_wait_at_once, setup),
 		cmocka_unit_test_setup(the_lock_excludes_and_records_its_longest_hold, setup),
 	};
