@@ -47,7 +47,7 @@ static bool all_unsync(struct mmu *m, gfn_t f)
 /* What the guest's tables allow here, for a table in step with them. */
 static void check_leaf_rights(struct audit *a, struct shadow *s, unsigned i, uint64_t spte)
 {
-	uint64_t gpte = s->role.direct ? 0 : load_acquire(&shadow_guest_table(s)[i]);
+	uint64_t gpte = s->role.direct ? 0 : load_acquire(&s->guest[i]);
 	unsigned access = s->role.access, level = s->role.level;
 	bool dirty = s->role.dirty;
 	gfn_t f = gfn(s->gfn.v + i * gpte_pages(level));
@@ -120,7 +120,7 @@ static void check_link(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		report(a, "M3 link to a page that is not LIVE", spte, child->gfn.v);
 	if (s->unsync)
 		return;
-	gpte = s->role.direct ? 0 : load_acquire(&shadow_guest_table(s)[i]);
+	gpte = s->role.direct ? 0 : load_acquire(&s->guest[i]);
 	shadow_child(s, i, gpte, &f, &r);
 	if (child->gfn.v != f.v || child->role.word != r.word || (!s->role.direct && !(gpte & GPTE_P)))
 		report(a, "M9 link does not follow the guest's table", gpte, spte);

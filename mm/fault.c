@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The shadow page-fault path: a lock-free fix-up for writes that only the dirty log forbids, and a slow path that walks
- * the guest's tables, builds what is missing and installs one leaf.
+/* The shadow page-fault path: a lock-free fix-up for writes that only the dirty log forbids, a quick path for a leaf
+ * that is missing from a table in use, and a slow path that walks the guest's tables, builds what is missing and installs
+ * one leaf.
  *
  * Fix-up. A write fault on a present 4 KiB leaf that is MMU_WRITABLE and lacks nothing but W is repaired by one cmpxchg of
  * the whole value, then the dirty bit of the page that the compared frame belongs to, both in one publishing section.
@@ -9,6 +10,8 @@
  *   - A harvest that takes the bit before we set it waits for our section first (fixup.pml); one that protects after our
  *     cmpxchg finds W and clears it, and our bit stays set for the next.
  *   - The page may become a page table meanwhile: protection clears MMU_WRITABLE, so one of the two cmpxchgs fails.
+ *
+ * Quick path. One guest entry and one install under the lock, where all that leads there is known to be in step.
  *
  * Slow path. Slot look-up, guest walk and install share one publishing section; the gptes are read again under the lock;
  * all memory was reserved before. What must wait (a table to protect, unsync tables to read before a link, a demolition)
@@ -36,42 +39,30 @@ struct todo {
 
 static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
 {
-	struct shadow *root = mmu_root_for(v, a);
-	struct table *t = root->table;
+	unsigned level;
+	struct slot *slot;
 	bool done = false;
+	uint64_t s;
+	spte_t *p;
 
 	rcu_read_lock(RCU_PUBLISH);
-	for (unsigned level = root->role.level;; level--) {
-		spte_t *p = &t->spte[gpte_index(a, level)];
-		uint64_t s = load_acquire(p); /* partner: shadow_link, leaf_install */
-		struct slot *slot;
-
-		if (!(s & SPTE_P))
-			break;
-		if (!spte_is_leaf(s)) {
-			if (level == 1)
-				break; /* the table was reused under the walk */
-			t = hfn_virt(spte_hfn(s));
-			continue;
-		}
-		if (spte_level(s) != 1 || !(s & SPTE_MMU_WRITABLE) || ((error & PF_U) && !(s & SPTE_U)))
-			break;
-		if (s & SPTE_W) { /* repaired by someone else, or a stale TLB entry */
-			count_add(&v->mmu->stats.spurious, 1);
-			store_relaxed(&v->seen, 0);
-			done = true;
-			break;
-		}
-		slot = slot_owner(spte_hfn(s));
-		if (!slot || slot->mmu != v->mmu)
-			break;
-		if (cmpxchg_seq(p, &s, s | SPTE_W)) {
-			slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
-			count_add(&v->mmu->stats.fixups, 1);
-			done = true;
-		}
-		break;
+	p = shadow_walk(v, a, &level);
+	s = load_acquire(p); /* partner: leaf_install */
+	if (!(s & SPTE_P) || spte_level(s) != 1 || !(s & SPTE_MMU_WRITABLE) || ((error & PF_U) && !(s & SPTE_U)))
+		goto out;
+	slot = slot_owner(spte_hfn(s));
+	if (!slot || slot->mmu != v->mmu)
+		goto out;
+	if (s & SPTE_W) { /* repaired by someone else, or a stale TLB entry */
+		count_add(&v->mmu->stats.spurious, 1);
+		store_relaxed(&v->seen, 0);
+		done = true;
+	} else if (cmpxchg_seq(p, &s, s | SPTE_W)) {
+		slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
+		count_add(&v->mmu->stats.fixups, 1);
+		done = true;
 	}
+out:
 	rcu_read_unlock(RCU_PUBLISH);
 	return done;
 }
@@ -159,15 +150,16 @@ static enum mmu_outcome publish(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 	return MMU_RESUME;
 }
 
-static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, const struct walk *w,
-	struct slot *slot, struct todo *todo)
+/* The 4 KiB leaf of `page` in a level-1 page; gpte: where that is not direct. */
+static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, uint64_t gpte,
+	struct slot *slot, gfn_t page, struct todo *todo)
 {
 	unsigned access = s->role.access;
 	bool dirty = s->role.dirty, writable;
 
 	if (!s->role.direct) {
-		access &= gpte_access(w->gpte[1], s->role.nx);
-		dirty = w->gpte[1] & GPTE_D;
+		access &= gpte_access(gpte, s->role.nx);
+		dirty = gpte & GPTE_D;
 	}
 	writable = (access & ACC_W) && dirty;
 	if (write && !(access & ACC_W)) {
@@ -175,12 +167,12 @@ static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 		writable = true;
 		access &= ~ACC_U;
 	}
-	if (writable && load_acquire(slot_tables(slot, w->page, 1))) { /* raised under this lock */
+	if (writable && load_acquire(slot_tables(slot, page, 1))) { /* raised under this lock */
 		writable = write;
-		if (write && !write_table(v->mmu, w->page, todo))
+		if (write && !write_table(v->mmu, page, todo))
 			return MMU_RETRY;
 	}
-	return publish(v, s, a, write, access, writable, slot, w->page);
+	return publish(v, s, a, write, access, writable, slot, page);
 }
 
 /* A leaf of 2 MiB where the guest maps at least as much in one piece (or not at all: unpaged), nothing of it is a page
@@ -205,7 +197,7 @@ static bool install_large(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool wr
 static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t error, const struct walk *w,
 	struct slot *slot, struct todo *todo)
 {
-	struct shadow *s = mmu_root_for(v, a);
+	struct shadow *s = shadow_root(v, a);
 
 	if (load_relaxed(&s->state) != SHADOW_LIVE) {
 		v->root_stale = true;
@@ -221,7 +213,7 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 		if (!s)
 			return MMU_RETRY;
 	}
-	return install(v, s, a, error & PF_W, w, slot, todo);
+	return install(v, s, a, error & PF_W, s->role.direct ? 0 : w->gpte[1], slot, w->page, todo);
 }
 
 static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f, struct todo *todo)
@@ -284,6 +276,72 @@ static enum mmu_outcome slow(struct mmu_vcpu *v, gva_t a, uint32_t error, struct
 	return MMU_RETRY;
 }
 
+/* Reads the one guest entry of a level-1 shadow page and sets its A and D; *page: what it maps. False: not for us. */
+static bool read_gpte(struct mmu_vcpu *v, struct shadow *s, unsigned index, uint32_t error, uint64_t *gpte, gfn_t *page)
+{
+	uint64_t set;
+
+	if (s->role.direct) {
+		*page = gfn(s->gfn.v + index);
+		return walk_allowed(v, s->role.access, error) && (s->role.dirty || !(error & PF_W));
+	}
+	*gpte = load_acquire(&s->guest[index]); /* partner: the guest */
+	if (!(*gpte & GPTE_P) || (*gpte & v->reserved) ||
+		!walk_allowed(v, s->role.access & gpte_access(*gpte, s->role.nx), error))
+		return false;
+	set = *gpte | GPTE_A | (error & PF_W ? GPTE_D : 0);
+	if (set != *gpte) { /* as walk.c does it */
+		if (!cmpxchg_seq(&s->guest[index], gpte, set))
+			return false;
+		*gpte = set;
+		slot_mark_dirty(slot_find(v->mmu, s->gfn), s->gfn);
+	}
+	*page = gpte_gfn(*gpte);
+	return true;
+}
+
+static bool quick_locked(struct mmu_vcpu *v, gva_t a, uint32_t error)
+{
+	struct mmu *m = v->mmu;
+	uint64_t gpte = 0;
+	struct slot *slot;
+	struct shadow *s;
+	unsigned level;
+	spte_t *p;
+	gfn_t page;
+
+	if (m->unsync_upper)
+		return false;
+	p = shadow_walk(v, a, &level);
+	if (level != 1)
+		return false;
+	s = shadow_of_spte(p);
+	if (load_relaxed(&s->state) != SHADOW_LIVE || !read_gpte(v, s, spte_index(p), error, &gpte, &page))
+		return false;
+	slot = slot_find(m, page);
+	if (!slot || ((error & PF_W) && load_acquire(slot_tables(slot, page, 1))))
+		return false;
+	return install(v, s, a, error & PF_W, gpte, slot, page, 0) == MMU_RESUME;
+}
+
+/* Where the shadow already leads to a level-1 page, and every guest table above is in step with its shadow (and protected,
+ * so that it stays so under the lock), the guest's upper entries need not be walked: their A bits are set, their rights are
+ * in the page's role. One guest entry is left to read. Whatever is not plain is left to the slow path. */
+static bool quick(struct mmu_vcpu *v, gva_t a, uint32_t error)
+{
+	struct mmu *m = v->mmu;
+	bool done;
+
+	if ((error & PF_RSVD) || !reserve(v))
+		return false;
+	rcu_read_lock(RCU_PUBLISH);
+	lock_take(&m->lock);
+	done = quick_locked(v, a, error);
+	lock_drop(&m->lock);
+	rcu_read_unlock(RCU_PUBLISH);
+	return done;
+}
+
 enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f)
 {
 	struct mmu_stats *stats = &v->mmu->stats;
@@ -292,7 +350,7 @@ enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct m
 
 	count_add(&stats->faults, 1);
 	f->gva = a;
-	if ((error & (PF_P | PF_W | PF_RSVD | PF_I)) != (PF_P | PF_W) || !fixup(v, a, error))
+	if (((error & (PF_P | PF_W | PF_RSVD | PF_I)) != (PF_P | PF_W) || !fixup(v, a, error)) && !quick(v, a, error))
 		o = slow(v, a, error, f);
 	if (o == MMU_INJECT)
 		count_add(&stats->injected, 1);
@@ -300,55 +358,4 @@ enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct m
 	if (ticks > load_relaxed(&stats->worst_fault))
 		store_relaxed(&stats->worst_fault, ticks);
 	return o;
-}
-
-enum mmu_outcome mmu_translate(struct mmu_vcpu *v, gva_t a, uint32_t access, gpa_t *out, struct mmu_fault *f)
-{
-	struct walk w;
-	enum mmu_outcome o;
-
-	rcu_read_lock(RCU_PUBLISH);
-	o = walk_guest(v, a, access, &w);
-	rcu_read_unlock(RCU_PUBLISH);
-	f->gva = a;
-	f->error = w.error;
-	f->gpa = w.gpa;
-	if (o == MMU_RESUME)
-		*out = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
-	return o;
-}
-
-bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
-{
-	struct mmu *m = v->mmu;
-	struct shadow *s = mmu_root_for(v, a);
-	bool local = true;
-
-	if (m->unsync_upper) { /* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1) */
-		if (sync_all(m) == MMU_RETRY)
-			v->root_stale = v->sync_wanted = true;
-		store_relaxed(&v->seen, 0);
-		return false;
-	}
-	rcu_read_lock(RCU_PUBLISH);
-	lock_take(&m->lock);
-	while (s && s->role.level > 1) {
-		uint64_t spte = load_relaxed(&s->table->spte[gpte_index(a, s->role.level)]);
-
-		if (spte_is_leaf(spte))
-			break;
-		s = spte ? shadow_of_link(spte) : 0;
-	}
-	if (s && (s->role.direct || s->role.level > 1)) {
-		/* a large page, or a piece of one: every vCPU is to drop all of its pieces, at its own INVLPG */
-		tlb_bump(m);
-		local = false;
-	} else if (s && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {
-		unsigned i = gpte_index(a, 1);
-
-		sync_entry(s, i, load_acquire(&shadow_guest_table(s)[i])); /* partner: the guest */
-	}
-	lock_drop(&m->lock);
-	rcu_read_unlock(RCU_PUBLISH);
-	return local;
 }

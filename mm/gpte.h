@@ -31,7 +31,9 @@ static inline gfn_t gpte_leaf_gfn(uint64_t g, unsigned level) { return gfn(gpte_
 
 static inline unsigned gpte_access(uint64_t g, bool nxe)
 {
-	return (g & GPTE_W ? ACC_W : 0) | (g & GPTE_U ? ACC_U : 0) | (nxe && (g & GPTE_NX) ? 0 : ACC_X);
+	/* W and U are neighbours in both */
+	return (g >> 1 & (ACC_W | ACC_U)) | (nxe && (g & GPTE_NX) ? 0 : ACC_X);
 }
+_Static_assert(GPTE_W >> 1 == ACC_W && GPTE_U >> 1 == ACC_U, "gpte_access shifts them");
 
 #endif

@@ -6,6 +6,7 @@
 #include "mm/shadow.h"
 #include "mm/sync.h"
 #include "mm/tlb.h"
+#include "mm/walk.h"
 
 #define TABLE_BLOCK_ORDER 5  /* 128 KiB: fifteen shadow tables and their bookkeeping */
 #define RELOAD_TRIES 16
@@ -223,6 +224,7 @@ enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, 
 	if (v->mmu->unsync && sync_all(v->mmu) == MMU_RETRY)
 		return MMU_RETRY;
 	v->paging = *p;
+	v->reserved = walk_reserved(v->mmu, ~(GPTE_PS | GPTE_P), 1, p->efer & EFER_NXE);
 	v->root_stale = true;
 	store_relaxed(&v->seen, 0);
 	return mmu_reload(v, f) == MMU_END ? MMU_END : MMU_RESUME; /* a RETRY is done again before the entry */

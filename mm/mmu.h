@@ -101,6 +101,7 @@ struct mmu {
 struct mmu_vcpu {
 	struct mmu *mmu;
 	struct mmu_paging paging;
+	uint64_t reserved;        /* bits reserved in every gpte: above phys_bits, and NX without EFER.NXE */
 	atomic32 in_guest;        /* 1 from before the generation check until the first act after the exit */
 	atomic32 cpu;             /* where it runs, for kicks; valid while in_guest */
 	atomic64 seen;            /* generation its TLB on `cpu` is good for; 0 = flush before the next entry */

@@ -19,10 +19,4 @@ static inline bool reserve(struct mmu_vcpu *v)
 	return reserve_fill(v);
 }
 
-/* The shadow root that translates a. */
-static inline struct shadow *mmu_root_for(const struct mmu_vcpu *v, gva_t a)
-{
-	return v->root[v->paging.cr0 & CR0_PG ? 0 : a.v >> 30 & 3];
-}
-
 #endif

@@ -9,16 +9,6 @@
 
 struct slab_cache shadow_cache, rmap_cache, parent_cache;
 
-struct shadow *shadow_of_spte(spte_t *s)
-{
-	return slab_side(&shadow_cache, spte_table(s));
-}
-
-struct shadow *shadow_of_link(uint64_t spte)
-{
-	return slab_side(&shadow_cache, hfn_virt(spte_hfn(spte)));
-}
-
 static struct shadow **bucket(struct mmu *m, gfn_t f)
 {
 	/* multiplicative hashing (Knuth, vol. 3, 6.4), seeded so that a guest cannot choose its collisions */
@@ -46,6 +36,7 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 	struct mmu *m = v->mmu;
 	struct table *t = v->tables[--v->tables_n];
 	struct shadow *s = slab_side(&shadow_cache, t), **b = bucket(m, f);
+	struct slot *slot;
 
 	*s = (struct shadow){.table = t, .mmu = m, .gfn = f, .role = r, .hash_next = *b, .next = m->all};
 	*b = s;
@@ -57,8 +48,10 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 		store_relaxed(&s->state, SHADOW_LIVE);
 		return s;
 	}
+	slot = slot_find(m, f);
+	s->guest = hfn_virt(slot_hfn(slot, f));
 	/* The count first: from here on every install of this frame sees a page table. */
-	slot_table_add(slot_find(m, f), f);
+	slot_table_add(slot, f);
 	store_relaxed(&s->state, SHADOW_BUILDING);
 	s->pins = 1;
 	return s;
@@ -223,27 +216,4 @@ void shadow_bury(struct mmu *m, struct shadow *list)
 		shadow_unpin(s);
 		lock_drop(&m->lock);
 	}
-}
-
-atomic64 *shadow_guest_table(const struct shadow *s)
-{
-	struct slot *slot = slot_find(s->mmu, s->gfn);
-
-	return slot ? hfn_virt(slot_hfn(slot, s->gfn)) : 0;
-}
-
-void shadow_child(const struct shadow *s, unsigned index, uint64_t gpte, gfn_t *f, union role *r)
-{
-	unsigned level = s->role.level;
-
-	*r = s->role;
-	r->level = level - 1;
-	if (s->role.direct) {
-		*f = gfn(s->gfn.v + index * gpte_pages(level));
-		return;
-	}
-	r->access &= gpte_access(gpte, s->role.nx);
-	r->direct = gpte_is_leaf(gpte, level);
-	r->dirty = r->direct && (gpte & GPTE_D);
-	*f = r->direct ? gpte_leaf_gfn(gpte, level) : gpte_gfn(gpte);
 }

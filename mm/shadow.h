@@ -37,6 +37,11 @@ union role {
 	uint32_t word;
 };
 _Static_assert(sizeof(union role) == 4, "a role is one word");
+/* The same fields in the word, for the fault path; tools/host/test_mmu.c compares the two. */
+#define ROLE_LEVEL_ONE 1u
+#define ROLE_DIRECT (1u << 5)
+#define ROLE_ACCESS(acc) ((uint32_t)(acc) << 8)
+#define ROLE_DIRTY (1u << 11)
 
 enum shadow_state { SHADOW_BUILDING = 1, SHADOW_LIVE, SHADOW_DYING };
 
@@ -46,6 +51,7 @@ struct shadow {
 	struct mmu *mmu;
 	gfn_t gfn;
 	union role role;
+	atomic64 *guest;          /* the guest table's entries in host memory, while its slot lives; 0 when direct */
 	atomic32 state;           /* enum shadow_state; written under the lock, read by mmu_enter without it */
 	bool unsync;
 	bool syncing;             /* a sync is between protection and clearing unsync; a write clears it */
@@ -62,8 +68,33 @@ struct shadow {
 extern struct slab_cache shadow_cache, rmap_cache, parent_cache;
 
 /* The shadow page that an spte, or the pfn of a non-leaf spte, belongs to. */
-struct shadow *shadow_of_spte(spte_t *s);
-struct shadow *shadow_of_link(uint64_t spte);
+static inline struct shadow *shadow_of_spte(spte_t *s) { return slab_side(&shadow_cache, spte_table(s)); }
+static inline struct shadow *shadow_of_link(uint64_t spte) { return slab_side(&shadow_cache, hfn_virt(spte_hfn(spte))); }
+
+/* The shadow root that translates a. */
+static inline struct shadow *shadow_root(const struct mmu_vcpu *v, gva_t a)
+{
+	return v->root[v->paging.cr0 & CR0_PG ? 0 : a.v >> 30 & 3];
+}
+
+/* The spte where the hardware's walk of a ends: a leaf, or one that is not present; *level: of its table. In a section;
+ * without the lock the tables passed may have been reused as others. */
+static inline spte_t *shadow_walk(const struct mmu_vcpu *v, gva_t a, unsigned *level)
+{
+	struct shadow *root = shadow_root(v, a);
+	struct table *t = root->table;
+
+	for (unsigned l = root->role.level;; l--) {
+		spte_t *p = &t->spte[gpte_index(a, l)];
+		uint64_t s = load_acquire(p); /* partner: shadow_link, leaf_install */
+
+		if (l == 1 || !(s & SPTE_P) || spte_is_leaf(s)) {
+			*level = l;
+			return p;
+		}
+		t = hfn_virt(spte_hfn(s));
+	}
+}
 
 /* A LIVE or BUILDING shadow page; 0 when there is none. Lock held. */
 struct shadow *shadow_find(struct mmu *m, gfn_t f, union role r);
@@ -89,10 +120,22 @@ void shadow_unpin(struct shadow *s);
 void shadow_set_unsync(struct shadow *s);
 void shadow_clear_unsync(struct shadow *s);
 
-/* The guest table's entries in host memory; 0 when the frame is no longer RAM. Non-direct only, in a section. */
-atomic64 *shadow_guest_table(const struct shadow *s);
-
 /* What a shadow entry of s over gpte ought to link: the child's gfn and role. gpte is ignored where s is direct. Level > 1. */
-void shadow_child(const struct shadow *s, unsigned index, uint64_t gpte, gfn_t *f, union role *r);
+static inline void shadow_child(const struct shadow *s, unsigned index, uint64_t gpte, gfn_t *f, union role *r)
+{
+	unsigned level = s->role.level;
+
+	r->word = s->role.word - ROLE_LEVEL_ONE;
+	if (s->role.direct) {
+		*f = gfn(s->gfn.v + index * gpte_pages(level));
+		return;
+	}
+	r->word &= ~ROLE_ACCESS(ACC_ALL & ~gpte_access(gpte, s->role.nx));
+	*f = gpte_gfn(gpte);
+	if (gpte_is_leaf(gpte, level)) {
+		r->word |= ROLE_DIRECT | (gpte & GPTE_D ? ROLE_DIRTY : 0);
+		*f = gpte_leaf_gfn(gpte, level);
+	}
+}
 
 #endif

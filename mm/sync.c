@@ -136,13 +136,10 @@ static void read_table(struct shadow *s)
 	for (unsigned i = 0; i < TABLE_ENTRIES; i += STEP) {
 		rcu_read_lock(RCU_PUBLISH);
 		lock_take(&m->lock);
-		if (load_relaxed(&s->state) == SHADOW_LIVE && s->present) {
-			atomic64 *gptes = shadow_guest_table(s);
-
+		if (load_relaxed(&s->state) == SHADOW_LIVE && s->present)
 			for (unsigned j = i; j < i + STEP; j++)
 				if (load_relaxed(&s->table->spte[j]))
-					sync_entry(s, j, load_acquire(&gptes[j])); /* partner: the guest */
-		}
+					sync_entry(s, j, load_acquire(&s->guest[j])); /* partner: the guest */
 		lock_drop(&m->lock);
 		rcu_read_unlock(RCU_PUBLISH);
 	}
@@ -204,4 +201,36 @@ enum mmu_outcome sync_all(struct mmu *m)
 	}
 	/* what is left is being synced by another flow, or written by another vCPU */
 	return m->unsync ? MMU_RETRY : MMU_RESUME;
+}
+
+bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
+{
+	struct mmu *m = v->mmu;
+	bool local = true;
+	struct shadow *s;
+	unsigned level;
+	spte_t *p;
+
+	if (m->unsync_upper) { /* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1) */
+		if (sync_all(m) == MMU_RETRY)
+			v->root_stale = v->sync_wanted = true;
+		store_relaxed(&v->seen, 0);
+		return false;
+	}
+	rcu_read_lock(RCU_PUBLISH);
+	lock_take(&m->lock);
+	p = shadow_walk(v, a, &level);
+	s = shadow_of_spte(p);
+	if (s->role.direct || spte_level(load_relaxed(p)) > 1) {
+		/* a large page, or a piece of one: every vCPU is to drop all of its pieces, at its own INVLPG */
+		tlb_bump(m);
+		local = false;
+	} else if (level == 1 && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {
+		unsigned i = spte_index(p);
+
+		sync_entry(s, i, load_acquire(&s->guest[i])); /* partner: the guest */
+	}
+	lock_drop(&m->lock);
+	rcu_read_unlock(RCU_PUBLISH);
+	return local;
 }

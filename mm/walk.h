@@ -25,6 +25,9 @@ struct walk {
  * MMU_RESUME; MMU_INJECT with error; MMU_MMIO: a table entry outside RAM, at gpa; MMU_RETRY: an entry changed. */
 enum mmu_outcome walk_guest(struct mmu_vcpu *v, gva_t a, uint32_t access, struct walk *w);
 
+/* True when ACC_ rights allow the access (PF_ bits) at this vCPU's CR0.WP. */
+bool walk_allowed(const struct mmu_vcpu *v, unsigned rights, uint32_t access);
+
 /* True when every entry still reads as it did: an install is allowed under the lock. */
 bool walk_current(const struct walk *w);
 

@@ -17,6 +17,16 @@ static void unpaged_memory_reads_zero_and_keeps_what_is_written(void **state)
 	assert_int_equal(machine_peek(c, 0x101000), 0x101000 ^ 5);
 }
 
+static void the_role_word_has_the_fields_where_its_masks_say(void **state)
+{
+	(void)state;
+	assert_int_equal(((union role){.level = 1}).word, ROLE_LEVEL_ONE);
+	assert_int_equal(((union role){.direct = 1}).word, ROLE_DIRECT);
+	assert_int_equal(((union role){.dirty = 1}).word, ROLE_DIRTY);
+	for (unsigned access = 0; access <= ACC_ALL; access++)
+		assert_int_equal(((union role){.access = access}).word, ROLE_ACCESS(access));
+}
+
 static void unbacked_memory_is_mmio(void **state)
 {
 	struct machine *c = *state;
@@ -471,6 +481,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		MMU_TEST(unpaged_memory_reads_zero_and_keeps_what_is_written),
+		MMU_TEST(the_role_word_has_the_fields_where_its_masks_say),
 		MMU_TEST(unbacked_memory_is_mmio),
 		MMU_TEST(long_mode_maps_what_the_tables_say),
 		MMU_TEST(absent_pages_fault_with_the_access_in_the_error_code),
