@@ -19,7 +19,8 @@ struct options {
 	enum option_audit audit;	/* audit=off|end|continuous */
 	bool state_audit;		/* state-audit=on|off: VMCS checked before each entry */
 	enum option_slab slab;		/* slab=normal|lifo|poison */
-	uint32_t walker_stop;		/* walker-stop=N: the walker pauses N guest milliseconds after taking the bits, once */
+	uint32_t walker_stop;		/* walker-stop=N: in each round the walker watches the guest for N milliseconds, takes
+					 * the bits, and watches for N more. A test */
 	uint32_t walker_skip;		/* walker-skip=N: the walker forgets one page in N; 0: none. A test of the tests */
 	uint32_t cpus;			/* cpus=N: use at most so many; 0: all */
 	bool console_com1, console_vga;	/* console=com1,vga */
