@@ -136,6 +136,7 @@ static void publishers_are_waited_for_without_walkers(void **state)
 #define ROUNDS (1 << 17)
 
 static struct { atomic32 linked, freed; } __attribute__((aligned(64))) litmus[ROUNDS];
+static struct { atomic32 v; } __attribute__((aligned(64))) slow[16]; /* lines that the reader owns */
 static atomic64 turn[2];
 
 /* Both CPUs begin each round as nearly at once as can be: no yielding. */
@@ -155,7 +156,10 @@ static void unlink_against_entry(void *arg)
 
 	(void)arg;
 	for (uint64_t i = 0; i < ROUNDS; i++) {
-		/* Each has the line at hand that it is to read, so that the other's store to it takes long. */
+		/* Each has the line at hand that it is to read, so that the other's store to it takes long; and the
+		 * unlink waits behind stores to lines that are far away. */
+		for (unsigned n = 0; me && n < 16; n++)
+			store_relaxed(&slow[n].v, i);
 		if (me ? !load_relaxed(&litmus[i].linked) : !rcu_passed(0, RCU_MASK_ALL))
 			fetch_add_relaxed(&broken, 1);
 		if (!meet(me, i))
@@ -163,6 +167,8 @@ static void unlink_against_entry(void *arg)
 		for (uint64_t n = host_random(&random) % 32; n > 0; n--)
 			load_relaxed(&litmus[i].freed);
 		if (me == 0) {
+			for (unsigned n = 0; n < 16; n++)
+				store_relaxed(&slow[n].v, 0);
 			store_release(&litmus[i].linked, 0); /* partner: the reader's acquire */
 			if (rcu_passed(rcu_tag(), RCU_MASK_ALL))
 				store_relaxed(&litmus[i].freed, 1);
