@@ -29,25 +29,40 @@
 
 struct log_test log_test;
 
+#define MATCH (SPTE_P | SPTE_W | SPTE_SIZE_MASK | SPTE_PFN_MASK)
+
 struct protect {
-	uint64_t want; /* P, W, size and frame of a writable leaf of this page */
+	uint64_t want;  /* under MATCH: a writable leaf of this page and size */
+	uint64_t other; /* the bits outside MATCH that the last one had: the guess for the next */
 	uint64_t done;
 };
 
-static unsigned protect_visit(void *ctx, spte_t *s)
+static __attribute__((noinline)) unsigned protect_unguessed(struct protect *p, spte_t *s, uint64_t old)
 {
-	struct protect *p = ctx;
-	uint64_t old = load_acquire(s); /* partner: leaf_install */
 	unsigned tries = 0;
 
-	while ((old & (SPTE_P | SPTE_W | SPTE_SIZE_MASK | SPTE_PFN_MASK)) == p->want) {
+	while ((old & MATCH) == p->want) {
 		if (cmpxchg_seq(s, &old, old & ~SPTE_W)) {
+			p->other = old & ~MATCH;
 			p->done++;
 			break;
 		}
 		tries++;
 	}
 	return tries;
+}
+
+/* Guesses the value first, which is a matching one; the load is the cmpxchg's own. */
+static unsigned protect_visit(void *ctx, spte_t *s)
+{
+	struct protect *p = ctx;
+	uint64_t old = p->want | p->other;
+
+	if (__builtin_expect(cmpxchg_seq(s, &old, old & ~SPTE_W), 1)) { /* partner: leaf_install */
+		p->done++;
+		return 0;
+	}
+	return protect_unguessed(p, s, old);
 }
 
 bool log_turn_take(struct mmu *m)
@@ -62,6 +77,16 @@ void log_turn_end(struct mmu *m)
 	store_release(&m->harvesting, 0);
 }
 
+/* walker-skip=: the pages of a word that are forgotten. */
+static uint64_t skipped(uint64_t w)
+{
+	uint64_t bits = 0;
+
+	for (unsigned b = 0; b < 64; b++)
+		bits |= (uint64_t)((w * 64 + b) % log_test.skip == log_test.skip - 1) << b;
+	return bits;
+}
+
 static uint64_t take_bits(struct slot *s)
 {
 	uint64_t pages = 0;
@@ -72,15 +97,13 @@ static uint64_t take_bits(struct slot *s)
 		/* A clear word need not be taken: the grace period has made every bit of an earlier write visible. */
 		if (load_relaxed(&s->bits[SLOT_DIRTY][w]))
 			bits = xchg_acquire(&s->bits[SLOT_DIRTY][w], 0); /* partner: slot_mark_dirty */
+		if (log_test.skip && bits)
+			bits &= ~skipped(w);
 		store_relaxed(&s->bits[SLOT_TAKEN][w], bits);
-		pages += (unsigned)__builtin_popcountl(bits);
+		if (bits)
+			pages += (unsigned)__builtin_popcountl(bits);
 	}
 	return pages;
-}
-
-static bool skipped(uint64_t page)
-{
-	return __builtin_expect(log_test.skip != 0, 0) && page % log_test.skip == log_test.skip - 1;
 }
 
 /* The 2 MiB leaves over a word's pages: they lose W, and are split by the next write. Once per unit and word. */
@@ -113,8 +136,6 @@ static void protect_word(struct slot *s, uint64_t w, struct protect *p, struct c
 	for (; bits; bits &= bits - 1) {
 		uint64_t i = w * 64 + (unsigned)__builtin_ctzl(bits);
 
-		if (skipped(i))
-			continue;
 		p->want = hfn_hpa(hfn(s->hfn.v + i)).v | SPTE_P | SPTE_W | SPTE_SIZE(1);
 		if (!chain_walk(&s->chain[0][i], protect_visit, p, walk)) {
 			slot_mark_dirty(s, gfn(s->gfn.v + i)); /* reported, and looked at again */
@@ -131,10 +152,6 @@ static void hand_on(struct slot *s)
 
 		if (bits == 0)
 			continue;
-		if (log_test.skip)
-			for (unsigned b = 0; b < 64; b++)
-				if (skipped(w * 64 + b))
-					bits &= ~(1UL << b);
 		fetch_or_seq(&s->bits[SLOT_COPY][w], bits); /* partner: replica.c takes them without the turn */
 		store_relaxed(&s->bits[SLOT_SINCE][w], load_relaxed(&s->bits[SLOT_SINCE][w]) | bits);
 	}
