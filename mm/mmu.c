@@ -224,7 +224,7 @@ enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, 
 	if (v->mmu->unsync && sync_all(v->mmu) == MMU_RETRY)
 		return MMU_RETRY;
 	v->paging = *p;
-	v->reserved = walk_reserved(v->mmu, ~(GPTE_PS | GPTE_P), 1, p->efer & EFER_NXE);
+	v->reserved = walk_reserved_always(v->mmu, p->efer & EFER_NXE);
 	v->root_stale = true;
 	store_relaxed(&v->seen, 0);
 	return mmu_reload(v, f) == MMU_END ? MMU_END : MMU_RESUME; /* a RETRY is done again before the entry */

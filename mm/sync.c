@@ -83,15 +83,16 @@ enum mmu_outcome sync_build(struct shadow *s)
 	return done ? MMU_RESUME : MMU_RETRY;
 }
 
-/* A leaf over a gpte that maps memory at the same level, in a table of that level. */
-static bool sync_leaf(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old)
+/* A leaf over a gpte that maps memory at the same level, in a table of that level. True: an upper leaf was dropped. */
+static bool sync_leaf(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old, struct slot *slot)
 {
 	unsigned level = s->role.level, access = s->role.access & gpte_access(gpte, s->role.nx);
 	gfn_t page = gpte_leaf_gfn(gpte, level);
-	struct slot *slot = slot_find(s->mmu, page);
 	uint64_t value;
 	bool writable;
 
+	if (page.v - slot->gfn.v >= slot->pages)
+		slot = slot_find(s->mmu, page);
 	if (!slot || slot_hfn(slot, page).v != spte_hfn(old).v)
 		return shadow_drop(s, index);
 	writable = (access & ACC_W) && (gpte & GPTE_D) && load_acquire(slot_tables(slot, page, level)) == 0;
@@ -111,22 +112,35 @@ static bool link_current(struct shadow *s, unsigned index, uint64_t gpte, uint64
 	return child->gfn.v == f.v && child->role.word == r.word;
 }
 
-void sync_entry(struct shadow *s, unsigned index, uint64_t gpte)
+/* Reads one entry that is not 0 again. reserved: bits that no gpte may have; slot: a guess where its frame lies. */
+static void read_entry(struct shadow *s, unsigned index, uint64_t reserved, struct slot *slot)
 {
-	uint64_t old = load_relaxed(&s->table->spte[index]);
+	uint64_t old = load_relaxed(&s->table->spte[index]), gpte = load_acquire(&s->guest[index]); /* partner: the guest */
 	unsigned level = s->role.level;
 	bool upper = false;
 
-	if (old == 0)
-		return;
-	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || walk_reserved(s->mmu, gpte, level, s->role.nx))
+	if (level > 1)
+		reserved |= GPTE_PS; /* looked at more closely */
+	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) ||
+		((gpte & reserved) && walk_reserved(s->mmu, gpte, level, s->role.nx)))
 		upper = shadow_drop(s, index);
 	else if (spte_is_leaf(old) && gpte_is_leaf(gpte, level))
-		upper = sync_leaf(s, index, gpte, old);
+		upper = sync_leaf(s, index, gpte, old, slot);
 	else if (spte_is_leaf(old) || !link_current(s, index, gpte, old))
 		upper = shadow_drop(s, index);
 	if (upper)
 		tlb_bump(s->mmu);
+}
+
+static void read_step(struct shadow *s, unsigned first)
+{
+	struct mmu *m = s->mmu;
+	uint64_t reserved = walk_reserved_always(m, s->role.nx);
+	struct slot *slot = slot_find(m, s->gfn);
+
+	for (unsigned i = first; i < first + STEP; i++)
+		if (load_relaxed(&s->table->spte[i]))
+			read_entry(s, i, reserved, slot);
 }
 
 static void read_table(struct shadow *s)
@@ -137,9 +151,7 @@ static void read_table(struct shadow *s)
 		rcu_read_lock(RCU_PUBLISH);
 		lock_take(&m->lock);
 		if (load_relaxed(&s->state) == SHADOW_LIVE && s->present)
-			for (unsigned j = i; j < i + STEP; j++)
-				if (load_relaxed(&s->table->spte[j]))
-					sync_entry(s, j, load_acquire(&s->guest[j])); /* partner: the guest */
+			read_step(s, i);
 		lock_drop(&m->lock);
 		rcu_read_unlock(RCU_PUBLISH);
 	}
@@ -225,10 +237,8 @@ bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
 		/* a large page, or a piece of one: every vCPU is to drop all of its pieces, at its own INVLPG */
 		tlb_bump(m);
 		local = false;
-	} else if (level == 1 && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {
-		unsigned i = spte_index(p);
-
-		sync_entry(s, i, load_acquire(&s->guest[i])); /* partner: the guest */
+	} else if (level == 1 && load_relaxed(p) && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {
+		read_entry(s, spte_index(p), v->reserved, slot_find(m, s->gfn));
 	}
 	lock_drop(&m->lock);
 	rcu_read_unlock(RCU_PUBLISH);

@@ -12,7 +12,4 @@ enum mmu_outcome sync_build(struct shadow *s);
 /* Brings every unsync page in step and protects it again. MMU_RESUME or MMU_RETRY. Outside locks and sections. */
 enum mmu_outcome sync_all(struct mmu *m);
 
-/* Reads one entry again. Lock held, in a publishing section; s is LIVE and not direct. */
-void sync_entry(struct shadow *s, unsigned index, uint64_t gpte);
-
 #endif

@@ -6,10 +6,8 @@
 
 uint64_t walk_reserved(const struct mmu *m, uint64_t gpte, unsigned level, bool nxe)
 {
-	uint64_t bad = GPTE_ADDRESS & ~((1UL << m->phys_bits) - 1);
+	uint64_t bad = walk_reserved_always(m, nxe);
 
-	if (!nxe)
-		bad |= GPTE_NX;
 	if (level == 4)
 		bad |= GPTE_PS;
 	else if (level > 1 && (gpte & GPTE_PS))

@@ -31,6 +31,12 @@ bool walk_allowed(const struct mmu_vcpu *v, unsigned rights, uint32_t access);
 /* True when every entry still reads as it did: an install is allowed under the lock. */
 bool walk_current(const struct walk *w);
 
+/* Bits reserved in every entry: above the guest's MAXPHYADDR, and NX without EFER.NXE. */
+static inline uint64_t walk_reserved_always(const struct mmu *m, bool nxe)
+{
+	return (GPTE_ADDRESS & ~((1UL << m->phys_bits) - 1)) | (nxe ? 0 : GPTE_NX);
+}
+
 /* The reserved bits that are set in an entry of this level. nxe: EFER.NXE. */
 uint64_t walk_reserved(const struct mmu *m, uint64_t gpte, unsigned level, bool nxe);
 
