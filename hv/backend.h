@@ -11,7 +11,7 @@ enum exit_reason {
 	EXIT_PAGE_FAULT,       /* page_fault */
 	EXIT_EXCEPTION,        /* exception: the guest's own, to be injected */
 	EXIT_INTERRUPT,        /* a host interrupt is pending: it is taken when interrupts go on */
-	EXIT_NMI,              /* a host NMI: handled already */
+	EXIT_NMI,              /* a host NMI: handled already. Also one that came before the entry, which was not made */
 	EXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
 	/* of an instruction */
 	EXIT_CPUID,
@@ -78,7 +78,7 @@ struct backend {
 	void (*load)(struct vcpu *v);
 	/* Brings the VCPU_ parts `parts` of v up to date, if they are stale. */
 	void (*fetch)(struct vcpu *v, uint32_t parts);
-	/* Into the guest until the next exit. Interrupts are off and mmu_enter() said MMU_ENTER; the first act after the
+	/* Into the guest until the next exit. Interrupts are off, cpu->nmi_seen was cleared, then mmu_enter() said MMU_ENTER; the first act after the
 	 * exit is mmu_leave(). Writes v->changed parts and v->event to the hardware; afterwards parts but VCPU_RIP
 	 * and VCPU_FLOW are stale, and v->event holds what was not delivered. want_window: exit as soon as an interrupt can be
 	 * delivered. */

@@ -81,7 +81,7 @@ bool cpu_start_work(unsigned index, void (*work)(void *), void *argument)
 	c->work_argument = argument;
 	/* Publishes the argument; partner: the load in cpu_idle_loop(). */
 	store_release(&c->work, (uint64_t)work);
-	host_kick(index);
+	CHECK(apic_send_kick(cpu_get(index)->apic_id));
 	return true;
 }
 

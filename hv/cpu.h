@@ -3,6 +3,9 @@
 #ifndef HV_CPU_H
 #define HV_CPU_H
 
+#define CPU_NMI_SEEN 8
+
+#ifndef __ASSEMBLER__
 #include <stddef.h>
 #include <stdint.h>
 #include "mm/atomic.h"
@@ -34,6 +37,7 @@ struct trap_frame;
 /* Everything here is this CPU's own, but for the fields whose comment names another. */
 struct cpu {
 	struct cpu *self;		/* at GS:0 */
+	uint32_t nmi_seen;		/* at GS:CPU_NMI_SEEN: set by every NMI, cleared before a guest entry */
 	unsigned index;			/* 0 is the boot processor */
 	uint32_t apic_id;
 
@@ -55,6 +59,8 @@ struct cpu {
 	uint8_t guard[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));	/* unmapped: a stack that overflows traps */
 	uint8_t stack[CPU_STACK_BYTES];
 };
+
+_Static_assert(offsetof(struct cpu, nmi_seen) == CPU_NMI_SEEN, "assembly reads it");
 
 static inline struct cpu *this_cpu(void)
 {
@@ -81,4 +87,5 @@ bool cpu_is_idle(unsigned index);
 /* Waits for work for ever, halted. */
 _Noreturn void cpu_idle_loop(void);
 
+#endif
 #endif

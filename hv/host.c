@@ -27,9 +27,10 @@ unsigned host_cpus(void)
 	return cpu_count();
 }
 
+/* By NMI: on Bochs a guest that was entered with RFLAGS.IF=0 takes no other interrupt until it changes IF. */
 void host_kick(unsigned cpu)
 {
-	CHECK(apic_send_kick(cpu_get(cpu)->apic_id));
+	CHECK(apic_send_nmi(cpu_get(cpu)->apic_id));
 }
 
 void host_relax(void)

@@ -7,6 +7,7 @@
 
 #define SLICE_US 5000         /* of a vCPU that shares its CPU with other work */
 #define CONSOLE_US 5000       /* CPU 0 looks for text this often */
+#define OVERDUE_US 1000
 #define CONSOLE_STEP 256      /* characters moved at a time */
 #define MICROSECONDS 1000000UL
 
@@ -16,7 +17,7 @@ struct guests guests;
 struct cpu_loop {
 	struct runner *runner[RUNNER_MAX_PER_CPU];
 	unsigned n;
-	uint64_t armed; /* the timer fires no later than this */
+	atomic64 armed; /* the timer fires no later than at this TSC. Its CPU's, read by the watch */
 };
 static struct cpu_loop loops[HOST_MAX_CPUS];
 
@@ -28,9 +29,9 @@ void runner_arm(uint64_t t)
 {
 	struct cpu_loop *l = &loops[host_cpu()];
 
-	if (t >= l->armed)
+	if (t >= load_relaxed(&l->armed))
 		return;
-	l->armed = t;
+	store_relaxed(&l->armed, t);
 	timer_arm(t);
 }
 
@@ -49,6 +50,7 @@ static enum runner_next step(struct runner *r, uint64_t timer_events)
 		irq_enable();
 		return NEXT_YIELD;
 	}
+	this_cpu()->nmi_seen = 0; /* an NMI from here on cancels the entry */
 	switch (mmu_enter(&v->mmu)) {
 	case MMU_ENTER:
 		break;
@@ -96,7 +98,7 @@ static void stop(struct runner *r)
 	r->over = true;
 	store_release(&r->stopped, 1); /* partner: walker_poll */
 	if (host_cpu() != guests.walker_cpu)
-		host_kick(guests.walker_cpu);
+		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
 /* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
@@ -118,6 +120,15 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 	return earlier(over, r->tick);
 }
 
+/* A CPU whose timer is overdue is in a guest that takes no interrupt: Bochs has those, entered with RFLAGS.IF=0. An NMI
+ * makes it exit. */
+static void watch(uint64_t now)
+{
+	for (unsigned i = 0; i < host_cpus(); i++)
+		if (i != host_cpu() && now > load_relaxed(&loops[i].armed) && now - load_relaxed(&loops[i].armed) > ticks(OVERDUE_US))
+			host_kick(i);
+}
+
 /* All that time brings to this CPU, but slices. Returns the TSC of the next of it. */
 static uint64_t turn(struct cpu_loop *l, uint64_t now)
 {
@@ -136,6 +147,7 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 	if (host_cpu() == guests.walker_cpu)
 		next = earlier(next, walker_poll(now));
 	if (host_cpu() == 0) {
+		watch(now);
 		next = earlier(next, table_poll(now));
 		if (log_drain(CONSOLE_STEP))
 			next = now;
@@ -158,7 +170,7 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 		irq_wait();
 	irq_enable();
 	if (load_relaxed(&c->timer_events) != timer_events)
-		l->armed = RUNNER_NEVER;
+		store_relaxed(&l->armed, RUNNER_NEVER);
 }
 
 static bool can_run(const struct runner *r)
@@ -173,7 +185,7 @@ void runner_cpu_loop(void *argument)
 	uint64_t events = load_relaxed(&c->timer_events);
 
 	(void)argument;
-	l->armed = RUNNER_NEVER;
+	store_relaxed(&l->armed, RUNNER_NEVER);
 	for (unsigned i = 0; i < guests.n; i++)
 		if (guests.guest[i].cpu == host_cpu() && l->n < RUNNER_MAX_PER_CPU)
 			l->runner[l->n++] = &guests.guest[i].runner;
@@ -183,7 +195,7 @@ void runner_cpu_loop(void *argument)
 
 		if (load_relaxed(&c->timer_events) != events) {
 			events = load_relaxed(&c->timer_events);
-			l->armed = RUNNER_NEVER;
+			store_relaxed(&l->armed, RUNNER_NEVER);
 		}
 		next = turn(l, now);
 		for (unsigned i = 0; i < l->n; i++)
@@ -199,7 +211,7 @@ void runner_cpu_loop(void *argument)
 			slice(l->runner[i], events);
 			if (load_relaxed(&c->timer_events) != events) {
 				events = load_relaxed(&c->timer_events);
-				l->armed = RUNNER_NEVER;
+				store_relaxed(&l->armed, RUNNER_NEVER);
 			}
 		}
 	}

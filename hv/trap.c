@@ -27,6 +27,8 @@ struct extable_entry {
 extern const char trap_entries[VECTORS][ENTRY_BYTES];
 extern const struct extable_entry extable_start[], extable_end[];
 
+struct trap_window trap_nmi_window;
+
 static struct gate idt[VECTORS] __attribute__((aligned(16)));
 
 static const char *const exception_names[TRAP_EXCEPTIONS] = {
@@ -104,6 +106,9 @@ void trap_handle(struct trap_frame *frame)
 	}
 	if (frame->vector == TRAP_NMI) {
 		count_add(&this_cpu()->nmis, 1);
+		this_cpu()->nmi_seen = 1;
+		if (frame->rip >= trap_nmi_window.start && frame->rip < trap_nmi_window.end)
+			frame->rip = trap_nmi_window.resume;
 		panic_check_stop(frame);
 		return;
 	}

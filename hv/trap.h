@@ -27,6 +27,11 @@ void trap_load_idt(void);
 /* What the IDT's base is, for the VMCS. */
 uint64_t trap_idt_base(void);
 
+/* The last instructions before a guest entry: an NMI that comes at address start … end-1 returns to `resume` instead, so
+ * that it is not forgotten by entering. Set once, before the first entry. */
+struct trap_window { uint64_t start, end, resume; };
+extern struct trap_window trap_nmi_window;
+
 /* Called by hv/entry.S, and by the run loop for a vector that a VM exit acknowledged (frame NULL then).
  * Interrupts off. */
 void trap_handle_irq(unsigned vector);

@@ -3,6 +3,7 @@
 #include "hv/cpu.h"
 #include "hv/fpu.h"
 #include "hv/options.h"
+#include "hv/trap.h"
 #include "hv/vmx_audit.h"
 #include "hv/x86.h"
 
@@ -67,8 +68,12 @@ static bool vmx_cpu_on(const char **why)
 	struct vmx_cpu *c = vmx_this_cpu();
 	uint64_t cr0 = read_cr0(), cr4 = read_cr4() | CR4_VMXE;
 
-	if (host_cpu() == 0 && !vmx_cap_read(&vmx_cap, why))
-		return false;
+	if (host_cpu() == 0) {
+		if (!vmx_cap_read(&vmx_cap, why))
+			return false;
+		trap_nmi_window = (struct trap_window){(uint64_t)vmx_entry_start, (uint64_t)vmx_entry_end,
+			(uint64_t)vmx_entry_cancelled};
+	}
 	cr0 = (cr0 | vmx_cap.cr0_must) & vmx_cap.cr0_may;
 	cr4 = (cr4 | vmx_cap.cr4_must) & vmx_cap.cr4_may;
 	write_cr0(cr0);
@@ -238,6 +243,10 @@ static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 	}
 	status = vmx_run(v->gpr, x->launched);
 	mmu_leave(&v->mmu);
+	if (status == VMX_CANCELLED) {
+		e->reason = EXIT_NMI;
+		return;
+	}
 	if (status != VMX_OK) {
 		entry_failed(e, "VM entry failed: the VMCS was refused",
 			status == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0);

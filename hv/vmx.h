@@ -26,8 +26,8 @@ struct vmx_cpu {
 };
 struct vmx_cpu *vmx_this_cpu(void);
 
-/* An instruction's outcome: RFLAGS.ZF and CF after VMX instructions. */
-enum vmx_status { VMX_OK, VMX_FAIL_VALID, VMX_FAIL_INVALID };
+/* How an entry went (known to vmx_entry.S): the exit is there, RFLAGS.ZF, RFLAGS.CF, or an NMI came before it. */
+enum vmx_status { VMX_OK = 0, VMX_FAIL_VALID = 1, VMX_FAIL_INVALID = 2, VMX_CANCELLED = 3 };
 
 static inline uint64_t vmread(uint64_t field)
 {
@@ -45,6 +45,7 @@ static inline void vmwrite(uint64_t field, uint64_t value)
 /* Guest entry (vmx_entry.S). gpr: struct vcpu.gpr; RSP, RIP and RFLAGS are in the VMCS. Interrupts off. Returns after the
  * next exit (VMX_OK), or with how the entry failed. */
 enum vmx_status vmx_run(uint64_t *gpr, bool launched);
+extern char vmx_entry_start[], vmx_entry_end[], vmx_entry_cancelled[];
 
 /* vmx_setup.c: fills a new, current VMCS: controls, host state of this CPU, constants of the guest state. */
 void vmx_setup(struct vcpu *v);

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest entry that returns. */
+/* The guest entry that returns.
+ *
+ * An NMI is a kick: it must not be forgotten between mmu_enter() and the entry. Before vmx_entry_start its handler sets
+ * nmi_seen, which is looked at there; from there to vmx_entry_end it makes us go on at vmx_entry_cancelled. After that the
+ * guest exits. */
+#include "hv/cpu.h"
 #include "hv/vmx_vmcs.h"
 
 /* Offsets in struct vcpu.gpr. */
@@ -19,6 +24,11 @@ vmx_run:
 	push %rdi
 	mov $VMCS_HOST_RSP, %eax
 	vmwrite %rsp, %rax
+
+	.globl vmx_entry_start
+vmx_entry_start:
+	cmpl $0, %gs:CPU_NMI_SEEN
+	jne vmx_entry_cancelled
 	test %sil, %sil
 	mov GPR(0), %rax
 	mov GPR(1), %rcx
@@ -39,10 +49,18 @@ vmx_run:
 	vmresume
 	jmp 2f
 1:	vmlaunch
-2:	/* Not entered: CF is VMfailInvalid, else VMfailValid. The guest's registers are still in struct vcpu. */
-	setc %al
+	.globl vmx_entry_end
+vmx_entry_end:
+	/* Not entered: CF is VMfailInvalid, else VMfailValid. The guest's registers are still in struct vcpu. */
+2:	setc %al
 	movzbl %al, %eax
 	inc %eax
+	pop %rdi
+	jmp 3f
+
+	.globl vmx_entry_cancelled
+vmx_entry_cancelled:
+	mov $3, %eax
 	pop %rdi
 	jmp 3f
 

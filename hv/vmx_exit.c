@@ -92,7 +92,9 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION);
 
 	if ((info & INTERRUPTION_TYPE) == INTERRUPTION_NMI) {
-		/* The host's handler runs as if it had been interrupted here; its IRET opens NMIs again. */
+		/* The host's handler runs as if it had been interrupted here; its IRET opens NMIs again. Guests have none, so
+		 * none are blocked there (Bochs says they are). */
+		vmwrite(VMCS_INTERRUPTIBILITY, vmread(VMCS_INTERRUPTIBILITY) & ~(uint64_t)BLOCKING_NMI);
 		asm volatile("int %0" : : "i"(VECTOR_NMI) : "memory");
 		e->reason = EXIT_NMI;
 		return;
