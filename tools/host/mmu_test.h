@@ -49,6 +49,17 @@ static inline int test_teardown(void **state)
 	return 0;
 }
 
+/* The access must end in a page fault of the guest's own, with this error code. */
+static inline void expect_fault(struct machine *c, uint64_t at, uint32_t access, uint32_t error)
+{
+	uint64_t value = 0;
+
+	assert_false(machine_access(c, at, access, &value));
+	assert_int_equal(c->outcome, MMU_INJECT);
+	assert_int_equal(c->fault.error, error);
+	assert_int_equal(c->fault.gva.v, at);
+}
+
 #define MMU_TEST(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The fault path on one guest: unpaged memory, four-level paging, rights and error codes, A and D bits, large pages, page
- * tables that the guest writes while they are in use. Every test ends with an audit. */
+/* The fault path on one guest: unpaged memory, four-level paging, rights and error codes, A and D bits, large pages.
+ * Every test ends with an audit. */
 #include "mm/shadow.h"
 #include "tools/host/mmu_test.h"
 
@@ -47,16 +47,6 @@ static void long_mode_maps_what_the_tables_say(void **state)
 	assert_true(machine_store(c, TEST_VIRT + 8, 77));
 	assert_int_equal(machine_load(c, TEST_FREE + 8), 77);
 	assert_int_equal(machine_peek(c, TEST_FREE + 8), 77);
-}
-
-static void expect_fault(struct machine *c, uint64_t at, uint32_t access, uint32_t error)
-{
-	uint64_t value = 0;
-
-	assert_false(machine_access(c, at, access, &value));
-	assert_int_equal(c->outcome, MMU_INJECT);
-	assert_int_equal(c->fault.error, error);
-	assert_int_equal(c->fault.gva.v, at);
 }
 
 static void absent_pages_fault_with_the_access_in_the_error_code(void **state)
@@ -159,99 +149,6 @@ static void a_refused_access_sets_no_bits(void **state)
 	assert_int_equal(machine_peek(c, machine_pte(c, root, TEST_VIRT, 1)) & (GPTE_A | GPTE_D), 0);
 }
 
-static void remapping_with_invlpg_is_seen(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c);
-
-	for (unsigned i = 0; i < 50; i++) {
-		machine_map(c, root, TEST_VIRT, (TEST_FREE + i % 8 * PAGE_SIZE) | TEST_RW, 1);
-		machine_invlpg(c, TEST_VIRT);
-		machine_store(c, TEST_VIRT, 1000 + i);
-		assert_int_equal(machine_peek(c, TEST_FREE + i % 8 * PAGE_SIZE), 1000 + i);
-		machine_map(c, root, TEST_VIRT, 0, 1);
-		machine_invlpg(c, TEST_VIRT);
-		expect_fault(c, TEST_VIRT, 0, 0);
-	}
-}
-
-static void remapping_with_a_cr3_load_is_seen(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c);
-
-	for (unsigned i = 0; i < 20; i++) {
-		for (uint64_t p = 0; p < 16; p++)
-			machine_map(c, root, TEST_VIRT + p * PAGE_SIZE,
-				(TEST_FREE + (p + i) % 16 * PAGE_SIZE) | TEST_RW, 1);
-		machine_cr3(c, root);
-		for (uint64_t p = 0; p < 16; p++)
-			machine_store(c, TEST_VIRT + p * PAGE_SIZE, i * 100 + p);
-		for (uint64_t p = 0; p < 16; p++)
-			assert_int_equal(machine_peek(c, TEST_FREE + (p + i) % 16 * PAGE_SIZE), i * 100 + p);
-	}
-}
-
-static void a_table_is_protected_again_after_a_sync(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), pte, unsyncs;
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_store(c, TEST_VIRT, 1);
-	machine_cr3(c, root);
-	assert_null(c->mmu.unsync);
-	unsyncs = load_relaxed(&c->mmu.stats.unsyncs);
-	pte = machine_pte(c, root, TEST_VIRT, 1);
-	machine_store(c, pte, TEST_FREE | TEST_RW); /* faults, and goes unsync */
-	machine_store(c, pte, TEST_FREE | TEST_RW);
-	assert_int_equal(load_relaxed(&c->mmu.stats.unsyncs), unsyncs + 1);
-}
-
-static void upper_tables_may_be_rewritten_while_they_translate(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), a, b, pde;
-
-	/* two level-1 tables; the level-2 entry alternates between them, written through the very tables in use */
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_map(c, root, TEST_VIRT + 0x200000, (TEST_FREE + PAGE_SIZE) | TEST_RW, 1);
-	pde = machine_pte(c, root, TEST_VIRT, 2);
-	a = machine_load(c, pde);
-	b = machine_load(c, machine_pte(c, root, TEST_VIRT + 0x200000, 2));
-	for (unsigned i = 0; i < 40; i++) {
-		machine_store(c, pde, i % 2 ? a : b);
-		machine_invlpg(c, TEST_VIRT);
-		machine_store(c, TEST_VIRT, i);
-		assert_int_equal(machine_peek(c, TEST_FREE + (i % 2 ? 0 : PAGE_SIZE)), i);
-	}
-}
-
-static void the_root_itself_may_be_written(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), entry = machine_load(c, root);
-
-	machine_store(c, root + 8 * 8, entry); /* slot 8: the whole identity again */
-	machine_store(c, TEST_FREE, 9);
-	assert_int_equal(machine_load(c, (8UL << 39) + TEST_FREE), 9);
-	machine_store(c, root + 8 * 8, 0);
-	machine_invlpg(c, 8UL << 39);
-	expect_fault(c, (8UL << 39) + TEST_FREE, 0, 0);
-}
-
-static void a_recursive_table_maps_itself(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), self = 510UL << 39 | 510UL << 30 | 510UL << 21 | 510UL << 12;
-
-	machine_store(c, root + 510 * 8, root | TEST_RW);
-	assert_int_equal(machine_load(c, self) & GPTE_ADDRESS, machine_peek(c, root) & GPTE_ADDRESS);
-	machine_store(c, self + 9 * 8, machine_peek(c, root)); /* written through itself */
-	machine_store(c, TEST_FREE, 10);
-	assert_int_equal(machine_load(c, (9UL << 39) + TEST_FREE), 10);
-}
-
 static void large_page(struct machine *c, unsigned level, uint64_t at)
 {
 	uint64_t root = machine_long_mode(c), entry;
@@ -287,22 +184,6 @@ static void two_megabyte_pages_are_split_and_dropped_as_one(void **state)
 	assert_int_equal(machine_peek(c, 257 * PAGE_SIZE), 5);
 }
 
-static void a_large_page_gives_way_to_a_table_and_back(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), pde, table, large = 0x200000 | TEST_RW | GPTE_PS;
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	pde = machine_pte(c, root, TEST_VIRT, 2);
-	table = machine_load(c, pde);
-	for (unsigned i = 0; i < 20; i++) {
-		machine_store(c, pde, i % 2 ? table : large);
-		machine_invlpg(c, TEST_VIRT);
-		machine_store(c, TEST_VIRT + (i % 2 ? 0 : 0x100000), i);
-		assert_int_equal(machine_peek(c, TEST_FREE), i);
-	}
-}
-
 static void the_d_bit_of_a_large_page_is_set_again_after_the_guest_cleared_it(void **state)
 {
 	struct machine *c = *state;
@@ -320,76 +201,6 @@ static void the_d_bit_of_a_large_page_is_set_again_after_the_guest_cleared_it(vo
 	assert_true(machine_peek(c, pde) & GPTE_D);
 }
 
-static void one_table_under_two_parents_of_different_rights(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), pde;
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	pde = machine_load(c, machine_pte(c, root, TEST_VIRT, 2));
-	machine_store(c, machine_pte(c, root, TEST_VIRT + 0x200000, 2), pde & ~(GPTE_W | GPTE_U));
-	assert_true(machine_access(c, TEST_VIRT, PF_U | PF_W, &(uint64_t){1}));
-	expect_fault(c, TEST_VIRT + 0x200000, PF_U, PF_P | PF_U);
-	expect_fault(c, TEST_VIRT + 0x200000, PF_W, PF_P | PF_W);
-	assert_int_equal(machine_load(c, TEST_VIRT + 0x200000), 1);
-	assert_true(machine_access(c, TEST_VIRT, PF_U | PF_W, &(uint64_t){2}));
-}
-
-static void a_relinked_table_is_read_again(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), pde, table;
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_store(c, TEST_VIRT, 1);
-	pde = machine_pte(c, root, TEST_VIRT, 2);
-	table = machine_load(c, pde);
-	machine_store(c, pde, 0);
-	machine_invlpg(c, TEST_VIRT);
-	/* changed while nothing leads to it; linked at a slot that was never present, no flush (H25) */
-	machine_store(c, table & GPTE_ADDRESS, (TEST_FREE + PAGE_SIZE) | TEST_RW);
-	machine_store(c, machine_pte(c, root, TEST_VIRT + 0x400000, 2), table);
-	machine_store(c, TEST_VIRT + 0x400000, 44);
-	assert_int_equal(machine_peek(c, TEST_FREE + PAGE_SIZE), 44);
-	assert_int_equal(machine_peek(c, TEST_FREE), 1);
-}
-
-static void a_freed_table_becomes_data(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), table, zapped = load_relaxed(&c->mmu.stats.zapped);
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_store(c, TEST_VIRT, 1);
-	table = machine_load(c, machine_pte(c, root, TEST_VIRT, 2)) & GPTE_ADDRESS;
-	machine_store(c, machine_pte(c, root, TEST_VIRT, 2), 0);
-	machine_cr3(c, root);
-	for (unsigned i = 0; i < 8; i++) {
-		machine_store(c, table, i);
-		machine_cr3(c, root);
-	}
-	assert_true(load_relaxed(&c->mmu.stats.zapped) > zapped); /* nobody used it: its shadow is gone */
-}
-
-static void many_roots_share_their_lower_tables(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), entry = machine_load(c, root), used;
-
-	for (unsigned i = 0; i < 20; i++) {
-		uint64_t other = machine_table(c);
-
-		machine_store(c, other, entry);
-		machine_cr3(c, other);
-		machine_store(c, TEST_FREE + 8 * i, i);
-		used = c->mmu.used;
-		machine_cr3(c, root);
-		assert_int_equal(machine_load(c, TEST_FREE + 8 * i), i);
-		machine_cr3(c, other);
-		assert_int_equal(c->mmu.used, used);
-	}
-}
-
 static void an_exhausted_budget_ends_the_guest_by_name(void **state)
 {
 	struct machine *c = *state;
@@ -401,34 +212,6 @@ static void an_exhausted_budget_ends_the_guest_by_name(void **state)
 	assert_false(machine_store(c, TEST_VIRT, 1));
 	assert_int_equal(c->outcome, MMU_END);
 	assert_non_null(strstr(c->fault.reason, "budget"));
-}
-
-static void zap_all_leaves_nothing_and_everything_comes_back(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c);
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_store(c, TEST_VIRT, 6);
-	assert_int_equal(mmu_zap_all(&c->mmu), MMU_RESUME);
-	assert_int_equal(mmu_audit(&c->mmu), 0);
-	assert_true(c->mmu.used <= 1); /* the loaded root, until the reload */
-	assert_int_equal(machine_load(c, TEST_VIRT), 6);
-}
-
-static void a_host_store_to_a_page_table_is_seen(void **state)
-{
-	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), pte, entry = (TEST_FREE + PAGE_SIZE) | TEST_RW;
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_store(c, TEST_VIRT, 1);
-	pte = machine_pte(c, root, TEST_VIRT, 1);
-	assert_true(mmu_write(&c->mmu, gpa(pte), &entry, sizeof entry));
-	machine_invlpg(c, TEST_VIRT);
-	machine_store(c, TEST_VIRT, 2);
-	assert_int_equal(machine_peek(c, TEST_FREE + PAGE_SIZE), 2);
-	assert_int_equal(machine_peek(c, TEST_FREE), 1);
 }
 
 static void a_root_outside_memory_is_refused(void **state)
@@ -491,23 +274,10 @@ int main(void)
 		MMU_TEST(cr0_wp_clear_lets_the_supervisor_write_read_only_pages),
 		MMU_TEST(accessed_and_dirty_bits_are_set_when_the_architecture_says),
 		MMU_TEST(a_refused_access_sets_no_bits),
-		MMU_TEST(remapping_with_invlpg_is_seen),
-		MMU_TEST(remapping_with_a_cr3_load_is_seen),
-		MMU_TEST(a_table_is_protected_again_after_a_sync),
-		MMU_TEST(upper_tables_may_be_rewritten_while_they_translate),
-		MMU_TEST(the_root_itself_may_be_written),
-		MMU_TEST(a_recursive_table_maps_itself),
 		MMU_TEST(gigabyte_pages_are_split),
 		MMU_TEST(two_megabyte_pages_are_split_and_dropped_as_one),
-		MMU_TEST(a_large_page_gives_way_to_a_table_and_back),
 		MMU_TEST(the_d_bit_of_a_large_page_is_set_again_after_the_guest_cleared_it),
-		MMU_TEST(one_table_under_two_parents_of_different_rights),
-		MMU_TEST(a_relinked_table_is_read_again),
-		MMU_TEST(a_freed_table_becomes_data),
-		MMU_TEST(many_roots_share_their_lower_tables),
 		MMU_TEST(an_exhausted_budget_ends_the_guest_by_name),
-		MMU_TEST(zap_all_leaves_nothing_and_everything_comes_back),
-		MMU_TEST(a_host_store_to_a_page_table_is_seen),
 		MMU_TEST(a_root_outside_memory_is_refused),
 		MMU_TEST(paging_without_long_mode_is_refused_by_name),
 		MMU_TEST(leaving_long_mode_paging_and_coming_back),
