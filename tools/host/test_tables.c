@@ -128,6 +128,23 @@ static void one_table_under_two_parents_of_different_rights(void **state)
 	assert_true(machine_access(c, TEST_VIRT, PF_U | PF_W, &(uint64_t){2}));
 }
 
+static void a_d_bit_set_through_one_parent_is_no_lie_in_the_other(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = machine_long_mode(c), second = TEST_VIRT + (1UL << 30), pdpte, value;
+
+	/* one level-2 table under two level-3 entries of different rights: two shadows of it */
+	log_start(&c->mmu);
+	machine_map(c, root, TEST_VIRT, 0x200000 | TEST_RW | GPTE_PS, 2);
+	pdpte = machine_load(c, machine_pte(c, root, TEST_VIRT, 3));
+	machine_store(c, machine_pte(c, root, second, 3), pdpte & ~GPTE_U);
+	assert_true(machine_access(c, TEST_VIRT + 0x100000, PF_U, &value));
+	machine_store(c, second + 0x100000, 7);
+	assert_int_equal(mmu_audit(&c->mmu), 0);
+	assert_true(machine_access(c, TEST_VIRT + 0x100000, PF_U | PF_W, &(uint64_t){8}));
+	assert_int_equal(machine_load(c, second + 0x100000), 8);
+}
+
 static void a_relinked_table_is_read_again(void **state)
 {
 	struct machine *c = *state;
@@ -222,6 +239,7 @@ int main(void)
 		MMU_TEST(a_recursive_table_maps_itself),
 		MMU_TEST(a_large_page_gives_way_to_a_table_and_back),
 		MMU_TEST(one_table_under_two_parents_of_different_rights),
+		MMU_TEST(a_d_bit_set_through_one_parent_is_no_lie_in_the_other),
 		MMU_TEST(a_relinked_table_is_read_again),
 		MMU_TEST(a_freed_table_becomes_data),
 		MMU_TEST(many_roots_share_their_lower_tables),
