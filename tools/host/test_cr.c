@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* guest/cr.c: control registers, EFER and XCR0, and the way into long mode and out of it. */
+#include "tools/host/vcpu_test.h"
+
+static const char *why;
+
+static struct vcpu *vcpu(void **state) { return &((struct vcpu_test *)*state)->v; }
+
+/* Paging on, four levels, with an empty root table at 0x10000. */
+static void enter_long_mode(struct vcpu *v)
+{
+	assert_int_equal(cr_write_cr4(v, CR4_PAE, &why), CR_DONE);
+	assert_int_equal(cr_write_cr3(v, 0x10000, &why), CR_DONE);
+	assert_int_equal(cr_write_efer(v, EFER_LME, &why), CR_DONE);
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_DONE);
+}
+
+static void long_mode_and_back(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	assert_false(vcpu_long_mode(v));
+	enter_long_mode(v);
+	assert_true(vcpu_long_mode(v));
+	assert_true(v->mmu.paging.cr0 & CR0_PG);
+	assert_true(v->changed & VCPU_CONTROL);
+	assert_int_equal(cr_write_cr0(v, CR0_PE, &why), CR_DONE);
+	assert_false(vcpu_long_mode(v));
+	assert_int_equal(v->efer, EFER_LME);
+}
+
+static void cr0_faults(void **state)
+{
+	struct vcpu *v = vcpu(state);
+	uint64_t before = v->cr0;
+
+	assert_int_equal(cr_write_cr0(v, before | 1UL << 32, &why), CR_FAULT);
+	assert_int_equal(cr_write_cr0(v, before | CR0_NW, &why), CR_FAULT);
+	assert_int_equal(cr_write_cr0(v, CR0_PG, &why), CR_FAULT);
+	assert_true(v->cr0 == before);
+	assert_int_equal(cr_write_cr0(v, before | CR0_NW | CR0_CD, &why), CR_DONE);
+}
+
+static void cr0_keeps_et_and_ignores_reserved(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_TS | 1UL << 6 | 1UL << 20, &why), CR_DONE);
+	assert_int_equal(v->cr0, CR0_PE | CR0_TS | CR0_ET);
+}
+
+static void real_mode_is_named(void **state)
+{
+	why = 0;
+	assert_int_equal(cr_write_cr0(vcpu(state), 0, &why), CR_END);
+	assert_non_null(why);
+}
+
+static void paging_with_lme_wants_pae(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	assert_int_equal(cr_write_efer(v, EFER_LME, &why), CR_DONE);
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_FAULT);
+}
+
+static void paging_with_lme_wants_no_64_bit_code_nor_16_bit_tss(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	assert_int_equal(cr_write_cr4(v, CR4_PAE, &why), CR_DONE);
+	assert_int_equal(cr_write_efer(v, EFER_LME, &why), CR_DONE);
+	v->seg[CS].attr |= SEG_L;
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_FAULT);
+	v->seg[CS].attr &= ~SEG_L;
+	v->seg[TR].attr = 3 | SEG_P;
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_FAULT);
+}
+
+static void other_paging_modes_are_named(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	why = 0;
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_END);
+	assert_non_null(why);
+	assert_false(v->cr0 & CR0_PG);
+}
+
+static void leaving_from_64_bit_code_faults(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	enter_long_mode(v);
+	v->seg[CS].attr |= SEG_L;
+	assert_int_equal(cr_write_cr0(v, CR0_PE, &why), CR_FAULT);
+	assert_true(vcpu_long_mode(v));
+}
+
+static void pae_stays_in_long_mode(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	enter_long_mode(v);
+	assert_int_equal(cr_write_cr4(v, 0, &why), CR_FAULT);
+	assert_int_equal(cr_write_cr4(v, CR4_PAE | CR4_PGE, &why), CR_DONE);
+	assert_int_equal(v->cr4, CR4_PAE | CR4_PGE);
+}
+
+static void cr4_reserved_bits(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	for (unsigned bit = 0; bit < 64; bit++)
+		if (!(v->model->cr4 >> bit & 1))
+			assert_int_equal(cr_write_cr4(v, 1UL << bit, &why), CR_FAULT);
+	assert_int_equal(v->cr4, 0);
+	assert_int_equal(cr_write_cr4(v, v->model->cr4, &why), CR_DONE);
+}
+
+static void cr3_width_in_long_mode(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	enter_long_mode(v);
+	assert_int_equal(cr_write_cr3(v, 1UL << TEST_PHYS_BITS, &why), CR_FAULT);
+	assert_int_equal(cr_write_cr3(v, 1UL << 63 | 0x10000, &why), CR_FAULT);
+	assert_int_equal(cr_write_cr3(v, 0x11018, &why), CR_DONE);
+	assert_int_equal(v->cr3, 0x11018);
+}
+
+static void efer_rules(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	assert_int_equal(cr_write_efer(v, 1UL << 12, &why), CR_FAULT);
+	assert_int_equal(cr_write_efer(v, 1UL << 40, &why), CR_FAULT);
+	assert_int_equal(cr_write_efer(v, 2, &why), CR_FAULT);
+	assert_int_equal(cr_write_efer(v, EFER_SCE | EFER_NXE | EFER_LMA, &why), CR_DONE);
+	assert_int_equal(v->efer, EFER_SCE | EFER_NXE);
+	assert_true(v->mmu.paging.efer & EFER_NXE);
+	enter_long_mode(v);
+	assert_int_equal(cr_write_efer(v, 0, &why), CR_FAULT);
+	assert_int_equal(cr_write_efer(v, EFER_LME | EFER_SCE, &why), CR_DONE);
+	assert_int_equal(v->efer, EFER_LME | EFER_LMA | EFER_SCE);
+}
+
+static void cr8_has_four_bits(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	assert_int_equal(cr_write_cr8(v, 15), CR_DONE);
+	assert_int_equal(v->cr8, 15);
+	assert_int_equal(cr_write_cr8(v, 16), CR_FAULT);
+	assert_int_equal(v->cr8, 15);
+}
+
+static void xcr0_is_the_only_xcr(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	assert_int_equal(cr_write_xcr(v, 0, 7), CR_DONE);
+	assert_int_equal(v->xcr0, 7);
+	assert_true(v->changed & VCPU_MSRS);
+	assert_int_equal(cr_write_xcr(v, 1, 7), CR_FAULT);
+	assert_int_equal(cr_write_xcr(v, 0, 6), CR_FAULT);
+	assert_int_equal(v->xcr0, 7);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		vcpu_unit_test(long_mode_and_back),
+		vcpu_unit_test(cr0_faults),
+		vcpu_unit_test(cr0_keeps_et_and_ignores_reserved),
+		vcpu_unit_test(real_mode_is_named),
+		vcpu_unit_test(paging_with_lme_wants_pae),
+		vcpu_unit_test(paging_with_lme_wants_no_64_bit_code_nor_16_bit_tss),
+		vcpu_unit_test(other_paging_modes_are_named),
+		vcpu_unit_test(leaving_from_64_bit_code_faults),
+		vcpu_unit_test(pae_stays_in_long_mode),
+		vcpu_unit_test(cr4_reserved_bits),
+		vcpu_unit_test(cr3_width_in_long_mode),
+		vcpu_unit_test(efer_rules),
+		vcpu_unit_test(cr8_has_four_bits),
+		vcpu_unit_test(xcr0_is_the_only_xcr),
+	};
+
+	return cmocka_run_group_tests_name("cr", tests, 0, 0);
+}
