@@ -63,8 +63,7 @@ enum log_outcome replica_round(struct replica *r, struct log_round *round)
 	for (unsigned i = 0; i < load_acquire(&r->mmu->slots); i++)
 		pages += copy_slot(r, i);
 	r->copied += pages;
-	for (unsigned i = sizeof r->last / sizeof *r->last - 1; i > 0; i--)
-		r->last[i] = r->last[i - 1];
+	r->last[1] = r->last[0];
 	r->last[0] = pages;
 	return LOG_DONE;
 }

@@ -9,7 +9,7 @@ struct replica {
 	struct mmu *mmu;
 	void *copy[SLOT_MAX];   /* per slot, host pages */
 	uint64_t copied;        /* pages copied so far */
-	uint64_t last[4];       /* pages copied in each of the last periods, newest first */
+	uint64_t last[2];       /* pages copied in the last period, and in the one before */
 };
 
 /* Allocates the copy (zeroed) and starts the log. False: out of memory. */
