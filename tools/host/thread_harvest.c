@@ -7,7 +7,7 @@
 #include "tools/host/mmu_test.h"
 
 #define STEPS 6000      /* at least … */
-#define MAX_STEPS 2000000 /* … until the walker has had ROUNDS */
+#define MAX_STEPS 20000000 /* … until the walker has had ROUNDS, at most so many */
 #define ROUNDS 20
 #define FRAMES 64u
 
@@ -21,11 +21,17 @@ struct guest {
 static struct guest guests[2];
 static atomic64 rounds[2];
 
+/* The walker has had its rounds, and met the guest in them. */
+static bool over(struct guest *g)
+{
+	return load_relaxed(&rounds[g - guests]) >= ROUNDS && load_relaxed(&g->machine.mmu.stats.fixups) > 0;
+}
+
 static void run_guest(struct guest *g)
 {
 	struct machine *c = &g->machine;
 
-	for (unsigned n = 0; n < STEPS || (n < MAX_STEPS && load_relaxed(&rounds[g - guests]) < ROUNDS); n++) {
+	for (unsigned n = 0; n < STEPS || (n < MAX_STEPS && !over(g)); n++) {
 		uint64_t r = host_random(&g->seed), at = TEST_VIRT + r % 256 * PAGE_SIZE;
 
 		if (r >> 32 & 7) {
