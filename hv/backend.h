@@ -7,6 +7,7 @@
 
 enum exit_reason {
 	EXIT_OTHER,            /* name says what */
+	EXIT_NONE,             /* between two exits: the shadow root was to be loaded */
 	/* of no instruction */
 	EXIT_PAGE_FAULT,       /* page_fault */
 	EXIT_EXCEPTION,        /* exception: the guest's own, to be injected */

@@ -3,6 +3,8 @@
 #include "guest/cpuid.h"
 #include "hv/runner.h"
 
+#define NOINLINE __attribute__((noinline))
+
 /* The same fault at the same instruction, repaired so often in less than a second, is no progress. */
 #define REPEATS_MAX 10000
 /* RETRYs in a row for so many seconds are none either. The longest turn that anyone holds is a stopped walker's. */
@@ -46,7 +48,7 @@ static enum runner_next repaired(struct runner *r, struct exit *e)
 	return report_crash(r, e, "no progress: the page fault at 0x%lx was repaired %u times", v->last_gva, REPEATS_MAX);
 }
 
-static enum runner_next page_fault(struct runner *r, struct exit *e)
+NOINLINE static enum runner_next page_fault(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	struct mmu_fault f;
@@ -68,7 +70,7 @@ static enum runner_next page_fault(struct runner *r, struct exit *e)
 	}
 }
 
-static enum runner_next exception(struct runner *r, struct exit *e)
+NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 
@@ -84,7 +86,7 @@ static enum runner_next exception(struct runner *r, struct exit *e)
 	return inject_exception(r, e, e->exception.vector, e->exception.has_error, e->exception.error);
 }
 
-static enum runner_next cpuid_exit(struct runner *r, struct exit *e)
+NOINLINE static enum runner_next cpuid_exit(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	struct cpuid_regs c = cpuid_guest(v, (uint32_t)v->gpr[RAX], (uint32_t)v->gpr[RCX]);
@@ -97,7 +99,7 @@ static enum runner_next cpuid_exit(struct runner *r, struct exit *e)
 	return NEXT_ENTER;
 }
 
-static enum runner_next halt(struct runner *r, struct exit *e)
+NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 
@@ -110,7 +112,7 @@ static enum runner_next halt(struct runner *r, struct exit *e)
 	return NEXT_HALT;
 }
 
-static enum runner_next invlpg(struct runner *r, struct exit *e)
+NOINLINE static enum runner_next invlpg(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	gva_t a = e->page_fault.gva;
@@ -122,12 +124,17 @@ static enum runner_next invlpg(struct runner *r, struct exit *e)
 	return NEXT_ENTER;
 }
 
+NOINLINE static enum runner_next described(struct runner *r, struct exit *e, const char *what)
+{
+	guests.backend->describe(r->v, e);
+	return report_crash(r, e, "%s: %s (%u)", what, e->name, e->code);
+}
+
+/* Each case calls one function, so that the switch itself keeps no registers. */
 enum runner_next exit_handle(struct runner *r, struct exit *e)
 {
-	struct vcpu *v = r->v;
-
 	if (e->reason > EXIT_INTERRUPT_WINDOW)
-		v->repeats = 0; /* it got as far as another instruction */
+		r->v->repeats = 0; /* it got as far as another instruction */
 	switch (e->reason) {
 	case EXIT_PAGE_FAULT:
 		return page_fault(r, e);
@@ -159,7 +166,7 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 	case EXIT_XSETBV:
 		return exit_xsetbv(r, e);
 	case EXIT_NOP:
-		vcpu_skip(v, e->length);
+		vcpu_skip(r->v, e->length);
 		return NEXT_ENTER;
 	case EXIT_UNDEFINED:
 		return inject_exception(r, e, VECTOR_UD, false, 0);
@@ -170,11 +177,11 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 	case EXIT_TASK_SWITCH:
 		return report_crash(r, e, "task switch: not supported");
 	case EXIT_ENTRY_FAILED:
-		guests.backend->describe(v, e);
-		return report_crash(r, e, "%s (%u)", e->name, e->code);
+		return described(r, e, "the entry failed");
 	case EXIT_OTHER:
-		guests.backend->describe(v, e);
-		return report_crash(r, e, "unhandled VM exit: %s (%u)", e->name, e->code);
+		return described(r, e, "unhandled VM exit");
+	case EXIT_NONE:
+		break;
 	}
 	host_panic("exit reason %u", e->reason);
 }

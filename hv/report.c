@@ -57,7 +57,8 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	format_va(reason, sizeof reason, fmt, args);
 	va_end(args);
 	guests.backend->fetch(v, VCPU_ALL);
-	guests.backend->describe(v, e);
+	if (e->reason != EXIT_NONE)
+		guests.backend->describe(v, e);
 	host_log(HOST_ERROR, "%s: %s", r->vm->config.name, reason);
 	host_log(HOST_ERROR, "%s: VM exit: %s (%u), qualification 0x%lx, instruction length %u, exits so far %lu",
 		r->vm->config.name, e->name, e->code, e->qualification, e->length, load_relaxed(&v->exits));

@@ -35,22 +35,39 @@ void runner_arm(uint64_t t)
 	timer_arm(t);
 }
 
+/* The shadow root is to be made current before the guest can go on. */
+__attribute__((noinline)) static enum runner_next reload(struct runner *r)
+{
+	struct exit e = {.reason = EXIT_NONE, .name = "none, the shadow root was to be loaded"};
+	struct mmu_fault f;
+
+	switch (mmu_reload(&r->v->mmu, &f)) {
+	case MMU_RESUME:
+		return NEXT_ENTER;
+	case MMU_RETRY:
+		count_add(&r->v->exits, 1);
+		return exit_retry(r, &e);
+	default:
+		return report_crash(r, &e, "%s", f.reason);
+	}
+}
+
 /* Into the guest, once: the entry protocol of mm/tlb.c, then the exit. timer_events: as when the caller last looked at
  * the clock; a later one ends the slice, also one that came before the slice began. */
 static enum runner_next step(struct runner *r, uint64_t timer_events)
 {
 	const struct backend *b = guests.backend;
 	struct vcpu *v = r->v;
+	struct cpu *c = this_cpu();
 	bool window = r->irq && inject_interrupt(r);
-	struct mmu_fault f;
 	struct exit e;
 
 	irq_disable();
-	if (load_relaxed(&this_cpu()->timer_events) != timer_events) {
+	if (load_relaxed(&c->timer_events) != timer_events) {
 		irq_enable();
 		return NEXT_YIELD;
 	}
-	this_cpu()->nmi_seen = 0; /* an NMI from here on cancels the entry */
+	c->nmi_seen = 0; /* an NMI from here on cancels the entry */
 	switch (mmu_enter(&v->mmu)) {
 	case MMU_ENTER:
 		break;
@@ -61,16 +78,7 @@ static enum runner_next step(struct runner *r, uint64_t timer_events)
 		return NEXT_ENTER;
 	case MMU_RELOAD:
 		irq_enable();
-		e = (struct exit){.reason = EXIT_OTHER, .name = "none: loading the shadow root"};
-		switch (mmu_reload(&v->mmu, &f)) {
-		case MMU_RESUME:
-			return NEXT_ENTER;
-		case MMU_RETRY:
-			count_add(&v->exits, 1);
-			return exit_retry(r, &e);
-		default:
-			return report_crash(r, &e, "%s", f.reason);
-		}
+		return reload(r);
 	}
 	b->enter(v, window, &e);
 	irq_enable();

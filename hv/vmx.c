@@ -208,7 +208,7 @@ static const char *check(const struct vcpu *v)
 }
 
 /* All that an entry may need but the new RIP. False: the audit refuses the entry. */
-static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
+__attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
 {
 	struct vmx_vcpu *x = v->backend;
 	const char *rule;
@@ -227,6 +227,16 @@ static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
 	return !rule;
 }
 
+/* vmx_run() did not reach the guest. */
+__attribute__((noinline)) static void not_entered(struct exit *e, enum vmx_status status)
+{
+	if (status == VMX_CANCELLED)
+		e->reason = EXIT_NMI;
+	else
+		entry_failed(e, "VM entry failed: the VMCS was refused",
+			status == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0);
+}
+
 static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 {
 	struct vmx_vcpu *x = v->backend;
@@ -243,13 +253,8 @@ static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 	}
 	status = vmx_run(v->gpr, x->launched);
 	mmu_leave(&v->mmu);
-	if (status == VMX_CANCELLED) {
-		e->reason = EXIT_NMI;
-		return;
-	}
 	if (status != VMX_OK) {
-		entry_failed(e, "VM entry failed: the VMCS was refused",
-			status == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0);
+		not_entered(e, status);
 		return;
 	}
 	x->launched = true;
@@ -259,7 +264,13 @@ static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 	v->interrupt_shadow = vmread(VMCS_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS);
 	v->stale = VCPU_CR2 | VCPU_CONTROL | VCPU_SEGMENTS | VCPU_TABLES;
 	v->event.type = EVENT_NONE;
-	vmx_exit_decode(v, e, (uint32_t)vmread(VMCS_EXIT_REASON));
+	e->code = (uint32_t)vmread(VMCS_EXIT_REASON);
+	if (e->code < VMX_EXITS && vmx_exit_plain[e->code]) {
+		e->reason = vmx_exit_plain[e->code];
+		e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
+		return;
+	}
+	vmx_exit_decode(v, e);
 }
 
 static void vmx_flush(struct vcpu *v)

@@ -61,7 +61,8 @@ void vmx_state_load_registers(struct vcpu *v);
 void vmx_state_save_registers(struct vcpu *v);
 
 /* vmx_exit.c: what an exit was. */
-void vmx_exit_decode(struct vcpu *v, struct exit *e, uint32_t reason);
+extern const uint8_t vmx_exit_plain[VMX_EXITS]; /* the enum exit_reason of an exit that its number alone tells, else 0 */
+void vmx_exit_decode(struct vcpu *v, struct exit *e); /* e->code, which is no plain one */
 void vmx_exit_describe(struct vcpu *v, struct exit *e);
 
 #endif

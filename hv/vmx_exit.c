@@ -190,7 +190,7 @@ void vmx_exit_describe(struct vcpu *v, struct exit *e)
 }
 
 /* Exits that are told by their number alone, most of them of instructions. The rest is EXIT_OTHER, 0. */
-static const uint8_t plain[VMX_EXITS] = {
+const uint8_t vmx_exit_plain[VMX_EXITS] = {
 	[VMX_EXIT_INTERRUPT] = EXIT_INTERRUPT,
 	[VMX_EXIT_TRIPLE_FAULT] = EXIT_TRIPLE_FAULT,
 	[VMX_EXIT_INTERRUPT_WINDOW] = EXIT_INTERRUPT_WINDOW,
@@ -214,24 +214,20 @@ static const uint8_t plain[VMX_EXITS] = {
 	[VMX_EXIT_INVPCID] = EXIT_UNDEFINED,
 };
 
-void vmx_exit_decode(struct vcpu *v, struct exit *e, uint32_t reason)
+void vmx_exit_decode(struct vcpu *v, struct exit *e)
 {
-	e->code = reason;
-	if (reason >= VMX_EXITS) {
+	if (e->code >= VMX_EXITS) {
 		e->name = 0;
-		e->reason = reason & EXIT_REASON_ENTRY_FAILURE ? EXIT_ENTRY_FAILED : EXIT_OTHER;
+		e->reason = e->code & EXIT_REASON_ENTRY_FAILURE ? EXIT_ENTRY_FAILED : EXIT_OTHER;
 		return;
 	}
-	if (reason == VMX_EXIT_EXCEPTION) {
+	if (e->code == VMX_EXIT_EXCEPTION) {
 		decode_exception(v, e);
 		return;
 	}
-	e->reason = plain[reason];
 	e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
-	if (e->reason != EXIT_OTHER)
-		return;
 	e->qualification = vmread(VMCS_QUALIFICATION);
-	switch (reason) {
+	switch (e->code) {
 	case VMX_EXIT_INVLPG:
 		e->reason = EXIT_INVLPG;
 		e->page_fault.gva = gva(e->qualification);
@@ -244,6 +240,9 @@ void vmx_exit_decode(struct vcpu *v, struct exit *e, uint32_t reason)
 		return;
 	case VMX_EXIT_IO:
 		decode_io(e);
+		return;
+	default:
+		e->reason = EXIT_OTHER;
 		return;
 	}
 }
