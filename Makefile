@@ -31,6 +31,7 @@ IMAGES += dirty
 IMAGES += tick
 IMAGES += bench
 IMAGES += hostile
+IMAGES += insn
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/format.c hv/options.c hv/place.c hv/log.c \
@@ -145,7 +146,9 @@ tests: $(TEST_BIN)
 # ---- what one does with it ----
 
 run: all
-	tools/run '$(BUILD)/guest/ptstorm.elf name=a mem=64M log=wp' '$(BUILD)/guest/dirty.elf name=b mem=64M log=wp'
+	tools/run --elf $(BUILD)/umbra.elf \
+		'$(BUILD)/guest/ptstorm.elf name=a mem=64M log=wp period=20ms -- rounds=8' \
+		'$(BUILD)/guest/ptstorm.elf name=b mem=64M log=wp period=20ms -- rounds=8 seed=2'
 
 check: all tests
 	tools/check --build $(BUILD) $(FILTER)
