@@ -147,8 +147,8 @@ tests: $(TEST_BIN)
 
 run: all
 	tools/run --elf $(BUILD)/umbra.elf \
-		'$(BUILD)/guest/ptstorm.elf name=a mem=64M log=wp period=20ms -- rounds=8' \
-		'$(BUILD)/guest/ptstorm.elf name=b mem=64M log=wp period=20ms -- rounds=8 seed=2'
+		'$(BUILD)/guest/ptstorm.elf name=a mem=64M log=wp period=50ms -- rounds=10' \
+		'$(BUILD)/guest/dirty.elf name=b mem=64M log=wp period=50ms -- pages=4096 writes=2000 rounds=10'
 
 check: all tests
 	tools/check --build $(BUILD) $(FILTER)
