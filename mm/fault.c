@@ -19,6 +19,7 @@
  */
 #include "mm/gpte.h"
 #include "mm/leaf.h"
+#include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/reserve.h"
 #include "mm/sync.h"
@@ -47,6 +48,7 @@ static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
 
 	rcu_read_lock(RCU_PUBLISH);
 	p = shadow_walk(v, a, &level);
+	park("fixup-found");
 	s = load_acquire(p); /* partner: leaf_install */
 	if (!(s & SPTE_P) || spte_level(s) != 1 || !(s & SPTE_MMU_WRITABLE) || ((error & PF_U) && !(s & SPTE_U)))
 		goto out;
@@ -58,6 +60,7 @@ static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
 		store_relaxed(&v->seen, 0);
 		done = true;
 	} else if (cmpxchg_seq(p, &s, s | SPTE_W)) {
+		park("fixup-opened");
 		slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
 		count_add(&v->mmu->stats.fixups, 1);
 		done = true;
@@ -228,6 +231,7 @@ static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct 
 	if (o == MMU_RESUME) {
 		slot = slot_find(m, w.page);
 		if (slot) {
+			park("fault-walked");
 			lock_take(&m->lock);
 			o = install_locked(v, a, error, &w, slot, todo);
 			lock_drop(&m->lock);
@@ -291,6 +295,7 @@ static bool read_gpte(struct mmu_vcpu *v, struct shadow *s, unsigned index, uint
 		return false;
 	set = *gpte | GPTE_A | (error & PF_W ? GPTE_D : 0);
 	if (set != *gpte) { /* as walk.c does it */
+		park("quick-read");
 		if (!cmpxchg_seq(&s->guest[index], gpte, set))
 			return false;
 		*gpte = set;

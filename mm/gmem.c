@@ -8,6 +8,7 @@
  */
 #include "mm/gpte.h"
 #include "mm/mmu.h"
+#include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/shadow.h"
 #include "mm/tlb.h"
@@ -63,6 +64,7 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 		s = slot_find(m, f);
 		if (s) {
 			__builtin_memcpy((char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE, from, n);
+			park("gmem-stored");
 			slot_mark_dirty(s, f);
 			if (load_seq(slot_tables(s, f, 1))) /* partner: shadow_new */
 				drop_shadows(m, f, a.v % PAGE_SIZE, n);

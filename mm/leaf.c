@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "mm/leaf.h"
+#include "mm/park.h"
 #include "mm/tlb.h"
 
 /* Replaces a present leaf of the same frame; the hardware may set A and D, walkers and fix-ups may change W meanwhile, so
@@ -12,6 +13,7 @@ static uint64_t replace(spte_t *p, uint64_t value)
 		set = value | (old & (SPTE_A | SPTE_D));
 		if (value & SPTE_MMU_WRITABLE)
 			set |= old & SPTE_W;
+		park("leaf-replace");
 	} while (!cmpxchg_seq(p, &old, set));
 	return old;
 }
@@ -59,12 +61,14 @@ bool leaf_install(struct shadow *s, unsigned index, uint64_t value, struct slot 
 	if (old == 0) {
 		store_release(p, value); /* partner: the walker's acquiring load of the entry */
 		s->present++;
+		park("leaf-stored");
 		chain_add(slot_chain(slot, page, spte_level(value)), r, p);
 	} else if (((old ^ value) & ~(SPTE_A | SPTE_D)) == 0) {
 		return true;
 	} else {
 		leaf_change(s, index, value, slot, page);
 	}
+	park("leaf-linked");
 	if (value & SPTE_W)
 		mark(slot, page, value);
 	count_add(&s->mmu->stats.installs, 1);

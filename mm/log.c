@@ -24,6 +24,7 @@
  */
 #include "mm/gpte.h"
 #include "mm/log.h"
+#include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/tlb.h"
 
@@ -42,6 +43,7 @@ static __attribute__((noinline)) unsigned protect_unguessed(struct protect *p, s
 	unsigned tries = 0;
 
 	while ((old & MATCH) == p->want) {
+		park("log-retry");
 		if (cmpxchg_seq(s, &old, old & ~SPTE_W)) {
 			p->other = old & ~MATCH;
 			p->done++;
@@ -58,6 +60,7 @@ static unsigned protect_visit(void *ctx, spte_t *s)
 	struct protect *p = ctx;
 	uint64_t old = p->want | p->other;
 
+	park("log-protect");
 	if (__builtin_expect(cmpxchg_seq(s, &old, old & ~SPTE_W), 1)) { /* partner: leaf_install */
 		p->done++;
 		return 0;
@@ -192,6 +195,7 @@ static void harvest(struct mmu *m, struct log_round *r)
 	if (log_test.stop_ticks)
 		before = stand_still(m);
 	rcu_wait(RCU_MASK_PUBLISH);
+	park("log-waited");
 	for (unsigned i = 0; i < slots; i++)
 		pages += take_bits(&m->slot[i]);
 	if (log_test.stop_ticks)
@@ -201,6 +205,7 @@ static void harvest(struct mmu *m, struct log_round *r)
 			for (uint64_t w = 0; w < m->slot[i].words; w++)
 				if (load_relaxed(&m->slot[i].bits[SLOT_TAKEN][w]))
 					protect_word(&m->slot[i], w, &p, &walk, &gaveup);
+		park("log-protected");
 		tlb_flush(m);
 		for (unsigned i = 0; i < slots; i++)
 			hand_on(&m->slot[i]);

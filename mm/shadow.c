@@ -2,6 +2,7 @@
 /* Shadow pages: finding, linking, emptying, demolishing. */
 #include "mm/shadow.h"
 #include "mm/gpte.h"
+#include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/tlb.h"
 
@@ -71,12 +72,16 @@ void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, st
 
 static void drop_leaf(struct shadow *s, spte_t *p)
 {
+	struct slot *slot;
+	uint64_t old;
+	gfn_t f;
+
+	park("drop-start");
 	/* The spte before its rmap entry: a walker that no longer finds the entry finds no mapping either. The hardware
 	 * sets A and D meanwhile, so an exchange. */
-	uint64_t old = xchg_seq(p, 0);
-	struct slot *slot = slot_owner(spte_hfn(old));
-	gfn_t f = slot_gfn(slot, spte_hfn(old));
-
+	old = xchg_seq(p, 0);
+	slot = slot_owner(spte_hfn(old));
+	f = slot_gfn(slot, spte_hfn(old));
 	CHECK(slot->mmu == s->mmu);
 	if (old & SPTE_W)
 		slot_mark_range(slot, f, gpte_pages(spte_level(old)));
@@ -84,6 +89,7 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 	if (old & SPTE_MMU_WRITABLE)
 		fetch_add_seq(&s->mmu->owed, 1);
 	chain_remove(slot_chain(slot, f, spte_level(old)), &rmap_cache, p);
+	park("drop-unlinked");
 }
 
 bool shadow_drop(struct shadow *s, unsigned index)

@@ -25,6 +25,7 @@
  * instruction.
  */
 #include "mm/tlb.h"
+#include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/shadow.h"
 
@@ -46,8 +47,10 @@ static void wait_for(struct mmu_vcpu *v, uint64_t g)
 	host_kick(load_relaxed(&v->cpu));
 	count_add(&v->mmu->stats.kicks, 1);
 	/* acquire: pairs with the releases in mmu_leave and mmu_flushed */
-	while (load_acquire(&v->in_guest) && load_acquire(&v->seen) < g)
+	while (load_acquire(&v->in_guest) && load_acquire(&v->seen) < g) {
+		park("tlb-wait");
 		host_relax();
+	}
 }
 
 void tlb_flush(struct mmu *m)
@@ -83,6 +86,7 @@ enum mmu_entry mmu_enter(struct mmu_vcpu *v)
 		store_relaxed(&v->seen, 0);
 	}
 	xchg_seq(&v->in_guest, 1);        /* 1 */
+	park("tlb-enter");
 	g = load_seq(&v->mmu->generation); /* 2 */
 	if (g == load_relaxed(&v->seen) && !v->root_stale)
 		return MMU_ENTER;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The guest page-table walker (SDM vol. 3, 4.5 to 4.8). */
 #include "mm/walk.h"
+#include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/slot.h"
 
@@ -45,6 +46,7 @@ static bool set_accessed(struct mmu_vcpu *v, struct walk *w, uint32_t access)
 			set |= GPTE_D;
 		if (set == old)
 			continue;
+		park("walk-read");
 		if (!cmpxchg_seq(w->at[level], &old, set))
 			return false;
 		w->gpte[level] = set;

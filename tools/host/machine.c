@@ -30,10 +30,48 @@ void machine_destroy(struct machine *c)
 	mmu_destroy(&c->mmu);
 }
 
-static void flush(struct machine *c)
+void machine_join(struct machine *c, struct machine *first)
 {
-	for (unsigned i = 0; i < MACHINE_TLB; i++)
-		c->tlb[i].valid = false;
+	memset(c, 0, sizeof *c);
+	if (!mmu_vcpu_init(&c->vcpu, &first->mmu))
+		die("no memory", 0);
+	c->vcpu.paging.cr0 = CR0_PE | CR0_WP;
+	if (first->vcpu.paging.cr0 & CR0_PG)
+		machine_paging(c, first->vcpu.paging.cr0, first->vcpu.paging.cr3, first->vcpu.paging.efer);
+}
+
+void machine_part(struct machine *c)
+{
+	machine_exit(c);
+	mmu_vcpu_destroy(&c->vcpu);
+}
+
+void machine_exit(struct machine *c)
+{
+	if (load_relaxed(&c->vcpu.in_guest))
+		mmu_leave(&c->vcpu);
+}
+
+static struct machine_cache *cache(struct machine *c)
+{
+	if (host_cpu() >= MACHINE_CPUS)
+		die("no cache for CPU", host_cpu());
+	return &c->cache[host_cpu()];
+}
+
+static struct machine_tlb *tlb_entry(struct machine *c, uint64_t at)
+{
+	return &cache(c)->tlb[(at >> PAGE_SHIFT) % MACHINE_TLB];
+}
+
+static uint64_t psc_key(uint64_t at, unsigned level)
+{
+	return at >> (3 + 9 * level);
+}
+
+static struct machine_psc *psc_entry(struct machine *c, uint64_t at, unsigned level)
+{
+	return &cache(c)->psc[level][psc_key(at, level) % MACHINE_PSC];
 }
 
 /* The run loop's way into the guest. */
@@ -44,7 +82,7 @@ static void enter(struct machine *c)
 		case MMU_ENTER:
 			return;
 		case MMU_FLUSH:
-			flush(c);
+			memset(cache(c), 0, sizeof *cache(c));
 			mmu_flushed(&c->vcpu);
 			break;
 		case MMU_RELOAD:
@@ -56,44 +94,66 @@ static void enter(struct machine *c)
 	die("cannot enter", 0);
 }
 
-/* The hardware's walk: true with a filled TLB entry, or the error code of a #PF. */
-static bool hardware_walk(struct machine *c, uint64_t at, uint32_t access, struct machine_tlb *e, uint32_t *error)
+/* Where a walk begins: at the lowest table that is cached, else at the root. False: not even that is present. */
+static bool walk_start(struct machine *c, uint64_t at, unsigned *level, struct machine_psc *from)
 {
-	bool paged = c->vcpu.paging.cr0 & CR0_PG;
-	spte_t *table = host_virt(mmu_root(&c->vcpu)), *path[5];
-	uint64_t rights = SPTE_W | SPTE_U, nx = 0, s = 0;
-	unsigned level = 4;
+	spte_t *table = host_virt(mmu_root(&c->vcpu));
 
-	*error = access;
-	if (!paged) {
-		s = load_acquire(&table[at >> 30 & 3]);
-		if (!(s & SPTE_P))
-			return false;
-		table = hfn_virt(spte_hfn(s));
-		level = 2;
-	}
-	for (unsigned top = level;; level--) {
-		spte_t *p = path[level] = &table[gpte_index(gva(at), level)];
+	for (unsigned l = 2; l <= 4; l++) {
+		struct machine_psc *e = psc_entry(c, at, l);
 
-		s = load_acquire(p);
-		if (!(s & SPTE_P))
-			return false;
-		rights &= s;
-		nx |= s & SPTE_NX;
-		if (spte_is_leaf(s)) {
-			uint64_t piece = at >> PAGE_SHIFT & (gpte_pages(level) - 1);
-
-			*error |= PF_P;
-			if (((access & PF_U) && !(rights & SPTE_U)) || ((access & PF_W) && !(rights & SPTE_W)) ||
-				((access & PF_I) && nx))
-				return false;
-			for (; top >= level; top--)
-				fetch_or_seq(path[top], top == level && (access & PF_W) ? SPTE_A | SPTE_D : SPTE_A);
-			*e = (struct machine_tlb){true, at >> PAGE_SHIFT,
-				(spte_hfn(s).v + piece) << PAGE_SHIFT | (rights & (SPTE_W | SPTE_U)) | nx};
+		if (e->valid && e->key == psc_key(at, l)) {
+			*level = l - 1;
+			*from = *e;
 			return true;
 		}
-		table = hfn_virt(spte_hfn(s));
+	}
+	*level = 4;
+	if (!(c->vcpu.paging.cr0 & CR0_PG)) {
+		uint64_t pdpte = load_acquire(&table[at >> 30 & 3]);
+
+		if (!(pdpte & SPTE_P))
+			return false;
+		table = hfn_virt(spte_hfn(pdpte));
+		*level = 2;
+	}
+	*from = (struct machine_psc){.rights = SPTE_W | SPTE_U, .table = table};
+	return true;
+}
+
+/* The hardware's walk: true with a filled TLB entry, or the error code of a #PF. It sets A in what it reads, D in the leaf. */
+static bool hardware_walk(struct machine *c, uint64_t at, uint32_t access, struct machine_tlb *e, uint32_t *error)
+{
+	struct machine_psc now;
+	unsigned level;
+
+	*error = access;
+	if (!walk_start(c, at, &level, &now))
+		return false;
+	for (;; level--) {
+		spte_t *p = &now.table[gpte_index(gva(at), level)];
+		uint64_t s = load_acquire(p), piece = at >> PAGE_SHIFT & (gpte_pages(level) - 1);
+
+		if (!(s & SPTE_P))
+			return false;
+		now.rights &= s;
+		now.nx |= s & SPTE_NX;
+		if (level > 1 && !(s & SPTE_PS)) {
+			fetch_or_seq(p, SPTE_A);
+			now.valid = true;
+			now.key = psc_key(at, level);
+			now.table = hfn_virt(spte_hfn(s));
+			*psc_entry(c, at, level) = now;
+			continue;
+		}
+		*error |= PF_P;
+		if (((access & PF_U) && !(now.rights & SPTE_U)) || ((access & PF_W) && !(now.rights & SPTE_W)) ||
+			((access & PF_I) && now.nx))
+			return false;
+		fetch_or_seq(p, access & PF_W ? SPTE_A | SPTE_D : SPTE_A);
+		*e = (struct machine_tlb){true, at >> PAGE_SHIFT,
+			(spte_hfn(s).v + piece) << PAGE_SHIFT | (now.rights & (SPTE_W | SPTE_U)) | now.nx};
+		return true;
 	}
 }
 
@@ -103,26 +163,50 @@ static bool tlb_allows(const struct machine_tlb *e, uint64_t at, uint32_t access
 	       !((access & PF_W) && !(e->spte & SPTE_W)) && !((access & PF_I) && (e->spte & SPTE_NX));
 }
 
+static bool reach(struct machine *c, uint64_t at, uint32_t access, uint64_t *value, uint32_t *error)
+{
+	struct machine_tlb *e = tlb_entry(c, at);
+	uint64_t *p;
+
+	if (!tlb_allows(e, at, access) && !hardware_walk(c, at, access, e, error))
+		return false;
+	p = (uint64_t *)((char *)hfn_virt(spte_hfn(e->spte)) + at % PAGE_SIZE);
+	if (access & PF_W)
+		__atomic_store_n(p, *value, __ATOMIC_RELAXED);
+	else
+		*value = __atomic_load_n(p, __ATOMIC_RELAXED);
+	return true;
+}
+
+bool machine_inside(struct machine *c, uint64_t at, uint32_t access, uint64_t *value)
+{
+	uint32_t error;
+
+	return load_relaxed(&c->vcpu.in_guest) && reach(c, at, access, value, &error);
+}
+
+/* What a #PF drops, on its way out (SDM vol. 3, 4.10.4.1). */
+static void drop_address(struct machine *c, uint64_t at)
+{
+	tlb_entry(c, at)->valid = false;
+	for (unsigned level = 2; level <= 4; level++)
+		psc_entry(c, at, level)->valid = false;
+}
+
 bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *value)
 {
-	struct machine_tlb *e = &c->tlb[(at >> PAGE_SHIFT) % MACHINE_TLB];
-
 	for (unsigned i = 0; i < TRIES; i++) {
 		uint32_t error;
 
-		enter(c);
-		if (tlb_allows(e, at, access) || hardware_walk(c, at, access, e, &error)) {
-			uint64_t *p = (uint64_t *)((char *)hfn_virt(spte_hfn(e->spte)) + at % PAGE_SIZE);
-
-			if (access & PF_W)
-				__atomic_store_n(p, *value, __ATOMIC_RELAXED);
-			else
-				*value = __atomic_load_n(p, __ATOMIC_RELAXED);
-			mmu_leave(&c->vcpu);
+		if (!load_relaxed(&c->vcpu.in_guest))
+			enter(c);
+		if (reach(c, at, access, value, &error)) {
+			if (!c->stay)
+				mmu_leave(&c->vcpu);
 			return true;
 		}
 		mmu_leave(&c->vcpu);
-		e->valid = false; /* a #PF drops the address */
+		drop_address(c, at);
 		c->faults++;
 		c->outcome = mmu_fault(&c->vcpu, gva(at), error, &c->fault);
 		if (c->outcome != MMU_RESUME && c->outcome != MMU_RETRY)
@@ -148,14 +232,18 @@ uint64_t machine_load(struct machine *c, uint64_t at)
 
 void machine_invlpg(struct machine *c, uint64_t at)
 {
-	if (mmu_invlpg(&c->vcpu, gva(at)))
-		c->tlb[(at >> PAGE_SHIFT) % MACHINE_TLB].valid = false;
+	machine_exit(c);
+	if (!mmu_invlpg(&c->vcpu, gva(at)))
+		return;
+	tlb_entry(c, at)->valid = false;
+	memset(cache(c)->psc, 0, sizeof cache(c)->psc); /* of every address (4.10.4.1) */
 }
 
 void machine_paging(struct machine *c, uint64_t cr0, uint64_t root, uint64_t efer)
 {
 	struct mmu_paging p = {.cr0 = cr0, .cr3 = root, .cr4 = CR4_PAE, .efer = efer};
 
+	machine_exit(c);
 	if (mmu_set_paging(&c->vcpu, &p, &c->fault) != MMU_RESUME)
 		die("paging refused", root);
 }
@@ -195,8 +283,8 @@ uint64_t machine_long_mode(struct machine *c)
 {
 	uint64_t root = machine_table(c), end = 0;
 
-	for (unsigned i = 0; i < load_relaxed(&c->mmu.slots); i++)
-		end = (c->mmu.slot[i].gfn.v + c->mmu.slot[i].pages) << PAGE_SHIFT;
+	for (unsigned i = 0; i < load_relaxed(&c->vcpu.mmu->slots); i++)
+		end = (c->vcpu.mmu->slot[i].gfn.v + c->vcpu.mmu->slot[i].pages) << PAGE_SHIFT;
 	for (uint64_t a = 0; a < end; a += PAGE_SIZE)
 		machine_map(c, root, a, a | GPTE_P | GPTE_W, 1);
 	machine_paging(c, CR0_PE | CR0_PG | CR0_WP, root, EFER_LME | EFER_LMA | EFER_NXE);
@@ -207,7 +295,7 @@ uint64_t machine_peek(struct machine *c, uint64_t at)
 {
 	uint64_t value;
 
-	if (!mmu_read(&c->mmu, gpa(at), &value, sizeof value))
+	if (!mmu_read(c->vcpu.mmu, gpa(at), &value, sizeof value))
 		die("not RAM", at);
 	return value;
 }
