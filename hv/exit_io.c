@@ -12,8 +12,10 @@ static enum runner_next after_access(struct runner *r)
 	r->tick = vm_tick(r->vm, host_clock());
 	r->irq = vm_interrupt_pending(r->vm) >= 0;
 	runner_arm(r->tick);
+	/* A guest that prints faster than the console takes it waits here: no line is lost for it, least of all others'. */
 	if (host_cpu() == 0)
 		log_drain(CONSOLE_STEP);
+	log_wait_room();
 	return vm_running(r->vm) ? NEXT_ENTER : NEXT_END;
 }
 

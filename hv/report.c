@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A guest's end by crash: what a person needs to see why. */
 #include "hv/format.h"
+#include "hv/log.h"
 #include "hv/runner.h"
 
 #define REASON_BYTES 96
@@ -56,6 +57,7 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	va_start(args, fmt);
 	format_va(reason, sizeof reason, fmt, args);
 	va_end(args);
+	log_wait_room();
 	guests.backend->fetch(v, VCPU_ALL);
 	if (e->reason != EXIT_NONE)
 		guests.backend->describe(v, e);

@@ -8,6 +8,7 @@
 #define SLICE_US 5000         /* of a vCPU that shares its CPU with other work */
 #define CONSOLE_US 5000       /* CPU 0 looks for text this often */
 #define OVERDUE_US 1000
+#define REAP_STEP 8           /* blocks of each slab given back at a time */
 #define CONSOLE_STEP 256      /* characters moved at a time */
 #define MICROSECONDS 1000000UL
 
@@ -18,6 +19,7 @@ struct cpu_loop {
 	struct runner *runner[RUNNER_MAX_PER_CPU];
 	unsigned n;
 	atomic64 armed; /* the timer fires no later than at this TSC. Its CPU's, read by the watch */
+	uint64_t next_watch;
 };
 static struct cpu_loop loops[HOST_MAX_CPUS];
 
@@ -130,8 +132,11 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 
 /* A CPU whose timer is overdue is in a guest that takes no interrupt: Bochs has those, entered with RFLAGS.IF=0. An NMI
  * makes it exit. */
-static void watch(uint64_t now)
+static void watch(struct cpu_loop *l, uint64_t now)
 {
+	if (now < l->next_watch)
+		return;
+	l->next_watch = now + ticks(OVERDUE_US);
 	for (unsigned i = 0; i < host_cpus(); i++)
 		if (i != host_cpu() && now > load_relaxed(&loops[i].armed) && now - load_relaxed(&loops[i].armed) > ticks(OVERDUE_US))
 			host_kick(i);
@@ -152,10 +157,10 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 		if (!vm_running(r->vm))
 			stop(r);
 	}
+	watch(l, now);
 	if (host_cpu() == guests.walker_cpu)
 		next = earlier(next, walker_poll(now));
 	if (host_cpu() == 0) {
-		watch(now);
 		next = earlier(next, table_poll(now));
 		if (log_drain(CONSOLE_STEP))
 			next = now;
@@ -169,6 +174,7 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 {
 	struct cpu *c = this_cpu();
 
+	slab_reap(0, REAP_STEP); /* pages whose grace period has passed */
 	if (next <= host_clock())
 		return;
 	runner_arm(next);

@@ -207,10 +207,20 @@ static const char *check(const struct vcpu *v)
 	return vmx_audit(&view);
 }
 
+/* The rest of the way to an entry is short and always the same. */
+static void note_irqs_off(struct vcpu *v, uint64_t since)
+{
+	uint64_t stretch = rdtsc() - since;
+
+	if (stretch > load_relaxed(&v->irqs_off))
+		store_relaxed(&v->irqs_off, stretch);
+}
+
 /* All that an entry may need but the new RIP. False: the audit refuses the entry. */
 __attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
 {
 	struct vmx_vcpu *x = v->backend;
+	uint64_t since = rdtsc();
 	const char *rule;
 
 	vmx_state_write(v);
@@ -222,6 +232,7 @@ __attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, 
 		return true;
 	x->audit = false;
 	rule = options.state_audit ? check(v) : 0;
+	note_irqs_off(v, since);
 	if (rule)
 		entry_failed(e, rule, EXIT_REASON_ENTRY_FAILURE);
 	return !rule;

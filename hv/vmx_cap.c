@@ -115,6 +115,10 @@ bool vmx_cap_read(struct vmx_cap *c, const char **why)
 	c->cr4_may = rdmsr(MSR_VMX_CR4_FIXED1);
 	c->phys_bits = cpuid(0x80000000, 0).eax >= 0x80000008 ? cpuid(0x80000008, 0).eax & 0xff : 36;
 
+	if (!c->ins_outs_information) {
+		*why = "VMX information about INS and OUTS exits";
+		return false;
+	}
 	c->use_vpid = c->secondary.may & SECONDARY_VPID && c->invvpid_single;
 	c->use_efer = c->entry.may & ENTRY_CTL_LOAD_EFER && c->exit.may & EXIT_CTL_LOAD_EFER;
 	/* VPID is set when a vCPU gets one. */

@@ -2,6 +2,7 @@
 /* The replicas, kept up by harvests from another core than the guest's, and the end of a guest, which needs the last
  * of them. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
 #include "guest/vmset.h"
+#include "hv/log.h"
 #include "hv/options.h"
 #include "hv/runner.h"
 #include "mm/rcu.h"
@@ -10,6 +11,15 @@
 #define MICROSECONDS 1000000UL
 
 static uint64_t ticks(uint64_t us) { return us * (host_clock_hz() / MICROSECONDS); }
+
+static void print_longest(const struct vm *vm)
+{
+	uint64_t us = host_clock_hz() / MICROSECONDS;
+
+	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits", vm->config.name,
+		load_relaxed(&vm->mmu.stats.worst_fault) / us, load_relaxed(&vm->mmu.lock.longest) / us,
+		load_relaxed(&vm->vcpu[0]->irqs_off) / us, load_relaxed(&vm->vcpu[0]->exits));
+}
 
 /* The vCPU has stopped, with its handlers. False: another harvest has the turn. */
 static bool end_guest(struct guest *g)
@@ -29,6 +39,8 @@ static bool end_guest(struct guest *g)
 		guests.failed = true;
 	}
 	vm_console_flush(vm);
+	log_wait_room();
+	print_longest(vm);
 	if (!vm_print_verdict(vm, !differing))
 		guests.failed = true;
 	store_release(&vm->state, VM_ENDED);
