@@ -14,11 +14,12 @@ static enum cr_outcome set_paging(struct vcpu *v, struct mmu_paging p, const cha
 
 	switch (mmu_set_paging(&v->mmu, &p, &f)) {
 	case MMU_RESUME:
+		if (p.cr0 != v->cr0 || p.cr4 != v->cr4 || p.efer != v->efer)
+			v->changed |= VCPU_CONTROL;
 		v->cr0 = p.cr0;
 		v->cr3 = p.cr3;
 		v->cr4 = p.cr4;
 		v->efer = p.efer;
-		v->changed |= VCPU_CONTROL;
 		return CR_DONE;
 	case MMU_RETRY:
 		return CR_RETRY;

@@ -57,14 +57,14 @@ enum runner_next exit_cr_write(struct runner *r, struct exit *e)
 	uint64_t value = e->cr.from_value ? e->cr.value : operand(v, e->cr.gpr);
 	const char *reason = 0;
 
+	if (e->cr.number == 3)
+		return finish(r, e, cr_write_cr3(v, value, &reason), reason);
 	guests.backend->fetch(v, VCPU_CONTROL);
 	switch (e->cr.number) {
 	case 0:
 		if ((value ^ v->cr0) & CR0_PG)
 			guests.backend->fetch(v, VCPU_SEGMENTS);
 		return finish(r, e, cr_write_cr0(v, value, &reason), reason);
-	case 3:
-		return finish(r, e, cr_write_cr3(v, value, &reason), reason);
 	case 4:
 		return finish(r, e, cr_write_cr4(v, value, &reason), reason);
 	case 8:
