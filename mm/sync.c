@@ -12,6 +12,7 @@
 #include "mm/sync.h"
 #include "mm/gpte.h"
 #include "mm/leaf.h"
+#include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/tlb.h"
 #include "mm/walk.h"
@@ -183,6 +184,7 @@ static void sync_batch(struct mmu *m, struct shadow **batch, unsigned n)
 		done[i] = protect_frame(slot_find(m, batch[i]->gfn), batch[i]->gfn, &p);
 	if (p.saw || tlb_owing(m))
 		tlb_flush(m);
+	park("sync-flushed");
 	lock_take(&m->lock);
 	for (unsigned i = 0; i < n; i++) {
 		/* a write since then cleared syncing: the table stays unsync, and is read all the same */

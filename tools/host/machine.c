@@ -121,7 +121,7 @@ static bool walk_start(struct machine *c, uint64_t at, unsigned *level, struct m
 	return true;
 }
 
-/* The hardware's walk: true with a filled TLB entry, or the error code of a #PF. It sets A in what it reads, D in the leaf. */
+/* The hardware's walk: true with a filled TLB entry, or the error code of a #PF. Sets A in what it reads, D in the leaf. */
 static bool hardware_walk(struct machine *c, uint64_t at, uint32_t access, struct machine_tlb *e, uint32_t *error)
 {
 	struct machine_psc now;

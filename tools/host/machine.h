@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A guest on a modelled processor: loads and stores go through a TLB filled by a hardware walk of the shadow tables, so
- * that a missed flush, a stale paging-structure cache or a stale spte shows as wrong data. One vCPU, and more that join it;
- * natively only. */
+ * that a missed flush, a stale paging-structure cache or a stale spte shows as wrong data. One vCPU, and more that join
+ * it; natively only. */
 #ifndef TOOLS_HOST_MACHINE_H
 #define TOOLS_HOST_MACHINE_H
 
@@ -37,7 +37,7 @@ struct machine {
 /* A guest with `pages` pages of RAM, paging off, on the calling CPU. */
 void machine_init(struct machine *c, uint64_t pages, uint64_t budget);
 void machine_destroy(struct machine *c);
-/* c becomes one more vCPU of the guest, with the paging registers of `first`. machine_part before first is destroyed. */
+/* c becomes one more vCPU of the guest, with the paging registers of `first`. machine_part comes before the end of first. */
 void machine_join(struct machine *c, struct machine *first);
 void machine_part(struct machine *c);
 /* Out of guest mode, where `stay` left it; what a kick does. */
