@@ -20,6 +20,7 @@ struct number {
 
 static void audit_off(struct options *o) { o->audit = OPTION_AUDIT_OFF; }
 static void audit_end(struct options *o) { o->audit = OPTION_AUDIT_END; }
+static void audit_continuous(struct options *o) { o->audit = OPTION_AUDIT_CONTINUOUS; }
 static void state_audit_on(struct options *o) { o->state_audit = true; }
 static void state_audit_off(struct options *o) { o->state_audit = false; }
 static void slab_normal(struct options *o) { o->slab = OPTION_SLAB_NORMAL; }
@@ -39,7 +40,7 @@ static void test_overflow(struct options *o) { o->test = OPTION_TEST_OVERFLOW; }
 static void test_hang(struct options *o) { o->test = OPTION_TEST_HANG; }
 
 static const struct choice choices[] = {
-	{"audit=off", audit_off}, {"audit=end", audit_end},
+	{"audit=off", audit_off}, {"audit=end", audit_end}, {"audit=continuous", audit_continuous},
 	{"state-audit=on", state_audit_on}, {"state-audit=off", state_audit_off},
 	{"slab=normal", slab_normal}, {"slab=lifo", slab_lifo}, {"slab=poison", slab_poison},
 	{"console=com1,vga", console_both}, {"console=vga,com1", console_both}, {"console=com1", console_com1},

@@ -9,14 +9,14 @@
 #include "hv/platform.h"
 #include "mm/host.h"
 
-enum option_audit { OPTION_AUDIT_OFF, OPTION_AUDIT_END };
+enum option_audit { OPTION_AUDIT_OFF, OPTION_AUDIT_END, OPTION_AUDIT_CONTINUOUS };
 enum option_slab { OPTION_SLAB_NORMAL, OPTION_SLAB_LIFO, OPTION_SLAB_POISON };
 
 /* Misbehaviour to be reported: panic; write to address 0; overflow the stack of the last CPU; stand still. */
 enum option_test { OPTION_TEST_NONE, OPTION_TEST_PANIC, OPTION_TEST_TRAP, OPTION_TEST_OVERFLOW, OPTION_TEST_HANG };
 
 struct options {
-	enum option_audit audit;	/* audit=off|end; continuous is not there yet */
+	enum option_audit audit;	/* audit=off|end|continuous */
 	bool state_audit;		/* state-audit=on|off: VMCS checked before each entry */
 	enum option_slab slab;		/* slab=normal|lifo|poison */
 	uint32_t walker_stop;		/* walker-stop=N: in each round the walker watches the guest for N milliseconds, takes

@@ -3,11 +3,14 @@
 #include "hv/apic.h"
 #include "hv/cpu.h"
 #include "hv/log.h"
+#include "hv/options.h"
 #include "hv/x86.h"
 
 #define SLICE_US 5000         /* of a vCPU that shares its CPU with other work */
 #define CONSOLE_US 5000       /* CPU 0 looks for text this often */
 #define OVERDUE_US 1000
+#define AUDIT_US 50000        /* between two continuous audits */
+#define BUSY_US 200
 #define REAP_STEP 8           /* blocks of each slab given back at a time */
 #define CONSOLE_STEP 256      /* characters moved at a time */
 #define MICROSECONDS 1000000UL
@@ -111,6 +114,23 @@ static void stop(struct runner *r)
 		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
+/* audit=continuous: the MMU's invariants every now and then, while the vCPU stands still. Returns the TSC of the next time. */
+static uint64_t audit(struct runner *r, uint64_t now)
+{
+	uint64_t violations;
+
+	if (options.audit != OPTION_AUDIT_CONTINUOUS)
+		return RUNNER_NEVER;
+	if (now < r->next_audit)
+		return r->next_audit;
+	violations = mmu_audit(&r->vm->mmu);
+	if (violations == MMU_AUDIT_BUSY)
+		return now + ticks(BUSY_US); /* a harvest has the turn */
+	if (violations)
+		vm_end_fail(r->vm, "audit: %lu violations of the MMU's invariants", violations);
+	return r->next_audit = host_clock() + ticks(AUDIT_US);
+}
+
 /* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
 static uint64_t runner_time(struct runner *r, uint64_t now)
 {
@@ -152,8 +172,10 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 
 		if (r->over)
 			continue;
-		if (vm_running(r->vm))
+		if (vm_running(r->vm)) {
 			next = earlier(next, runner_time(r, now));
+			next = earlier(next, audit(r, now));
+		}
 		if (!vm_running(r->vm))
 			stop(r);
 	}

@@ -26,6 +26,7 @@ struct runner {
 	struct vm *vm;
 	struct vcpu *v;
 	uint64_t tick;        /* TSC of the next change of a device timer's interrupt line */
+	uint64_t next_audit;  /* TSC; audit=continuous */
 	bool irq;             /* the interrupt controller offers a vector */
 	bool over;            /* stopped; vm and v may be gone */
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */

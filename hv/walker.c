@@ -25,22 +25,26 @@ static void print_longest(const struct vm *vm)
 static bool end_guest(struct guest *g)
 {
 	struct vm *vm = g->vm;
-	uint64_t differing = 0, violations;
+	uint64_t differing = 0, violations = 0;
 	gfn_t first;
 
-	if (vm->has_replica) {
-		if (replica_round(&vm->replica, 0) == LOG_BUSY)
-			return false;
-		differing = replica_compare(&vm->replica, &first);
-		vm_print_replica(vm, differing, first);
-	}
-	if (options.audit != OPTION_AUDIT_OFF && (violations = mmu_audit(&vm->mmu)) != 0) {
+	if (vm->has_replica && replica_round(&vm->replica, 0) == LOG_BUSY)
+		return false;
+	if (options.audit != OPTION_AUDIT_OFF)
+		violations = mmu_audit(&vm->mmu);
+	if (violations == MMU_AUDIT_BUSY)
+		return false;
+	log_wait_room();
+	vm_console_flush(vm);
+	print_longest(vm);
+	if (violations) {
 		host_log(HOST_ERROR, "%s: the audit of its MMU found %lu violations", vm->config.name, violations);
 		guests.failed = true;
 	}
-	vm_console_flush(vm);
-	log_wait_room();
-	print_longest(vm);
+	if (vm->has_replica) {
+		differing = replica_compare(&vm->replica, &first);
+		vm_print_replica(vm, differing, first);
+	}
 	if (!vm_print_verdict(vm, !differing))
 		guests.failed = true;
 	store_release(&vm->state, VM_ENDED);
