@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* What is owed: whoever makes a frame's mappings unwritable flushes, unless none was writable since the last full flush.
+ * tlb.c:tlb_owing, tlb_flush; shadow.c:drop_leaf; leaf.c:leaf_change; sync.c:sync_build, sync_batch, protect_visit.
+ *
+ * Modelled: frame P is to become a page table; one leaf spte maps it, with its rmap entry; vCPU C has a TLB and writes to P
+ * through it as long as it lasts; another vCPU drops the leaf for its INVLPG and flushes its own TLB only; a harvest clears
+ * W, then flushes, or a burial flushes; one or two CPUs shadow P (in two roles, or one builds while the other syncs). Walks of the chain take no
+ * lock. The generation protocol is one step here (tlb.pml).
+ * Bounds: one leaf, one drop, one full flush, two shadowers.
+ * Property: once a shadow of P counts as in step, nobody writes to P unnoticed.
+ *
+ *  run: the rule | ok | | quick
+ *  run: the rule, two shadowers | ok | -DTWO
+ *  run: as built, one flow at a time | ok | -DBUILT -DONE_FLOW
+ *  run: as built, beside a drop | defect | -DBUILT | quick
+ *  run: as built, two shadowers | defect | -DBUILT -DTWO -DNO_DROP | quick
+ *  run: nothing owed | wrong | -DNO_OWED
+ *  run: owed before the spte changes | wrong | -DOWED_FIRST
+ *  run: owed after the lock is dropped | wrong | -DOWED_LATE
+ *  run: flush samples owed at its end | wrong | -DSAMPLE_LATE
+ *  run: a local flush pays | wrong | -DLOCAL_PAYS
+ *  run: judged by W alone | wrong | -DBY_W | quick
+ *  run: decided without the lock | wrong | -DUNLOCKED
+ *  run: other protectors not counted | wrong | -DTWO -DNO_COUNT
+ *
+ * DEFECT 1 (beside a drop). sync_build and sync_batch ask tlb_owing() without the lock. drop_leaf stores 0 to the spte and
+ * advances owed afterwards: a walk in between finds neither a writable leaf nor anything owed, and no flush is made. It
+ * takes a second flow on the guest: another vCPU, or another CPU's mmu_write to a guest page table.
+ * DEFECT 2 (two shadowers). protect_visit clears MMU_WRITABLE and tells nobody until its own flush: a second shadower of the
+ * frame that walks before that flush finds nothing to protect, nothing owed, and does not flush. It takes two vCPUs.
+ * The rule that is verified: a shadower counts itself before its walk and until after its flush; it flushes if it saw
+ * MMU_WRITABLE, or another one is counted, or, asked under the lock after the walk, something is owed.
+ */
+#ifdef BUILT
+#define UNLOCKED
+#define NO_COUNT
+#endif
+
+#define ABSENT 0
+#define READ_ONLY 1 /* the guest may not write: MMU_WRITABLE clear */
+#define CLEAN 2     /* MMU_WRITABLE, W clear */
+#define WRITABLE 3
+
+byte spte = WRITABLE, owed, flushed, protecting;
+bit entry = 1, tlb, lock, in_step;
+
+#define take atomic { !lock -> lock = 1 }
+#define drop lock = 0
+
+inline full_flush() {
+#ifdef SAMPLE_LATE
+	tlb = 0;
+	sample = owed;
+#else
+	sample = owed;
+	tlb = 0; /* bump, kick, acknowledgement */
+#endif
+	atomic { if :: sample > flushed -> flushed = sample :: else fi; sample = 0 }
+}
+
+active proctype c() {
+	do
+	:: atomic { spte == WRITABLE && !tlb -> tlb = 1 }
+	:: atomic { tlb -> assert(!in_step) }
+	:: break
+	od
+}
+
+inline drop_leaf() {
+	take;
+	if
+	:: spte != ABSENT ->
+#ifdef OWED_FIRST
+		atomic { if :: spte >= CLEAN -> owed++ :: else fi };
+		spte = ABSENT;
+#else
+		atomic { old = spte; spte = ABSENT };
+#ifndef NO_OWED
+#ifndef OWED_LATE
+		if :: old >= CLEAN -> owed++ :: else fi;
+#endif
+#endif
+#endif
+		entry = 0
+	:: else
+	fi;
+#ifdef LOCAL_PAYS
+	flushed = owed;
+#endif
+	drop;
+#ifdef OWED_LATE
+	if :: old >= CLEAN -> owed++ :: else fi;
+#endif
+	old = 0
+}
+
+inline shadow() {
+	/* count raised, or marked as syncing, under the lock: nothing new is installed from here on (unsync.pml, build.pml) */
+	saw = 0;
+#ifndef NO_COUNT
+	protecting++;
+#endif
+	if
+	:: entry ->
+		atomic {
+#ifdef BY_W
+			if
+			:: spte == WRITABLE -> saw = 1
+			:: else
+			fi;
+#else
+			if
+			:: spte >= CLEAN -> saw = 1
+			:: else
+			fi;
+#endif
+			if :: spte >= CLEAN -> spte = READ_ONLY :: else fi
+		}
+	:: else
+	fi;
+#ifndef UNLOCKED
+	take;
+#endif
+	need = (owed != flushed);
+#ifndef UNLOCKED
+	drop;
+#endif
+#ifndef NO_COUNT
+	if :: protecting > 1 -> need = 1 :: else fi;
+#endif
+	if
+	:: saw || need -> full_flush()
+	:: else
+	fi;
+#ifndef NO_COUNT
+	protecting--;
+#endif
+	take;
+	in_step = 1;
+	drop
+}
+
+#ifdef ONE_FLOW
+active proctype flow() {
+	byte sample, old;
+	bit saw, need;
+
+	if
+	:: drop_leaf()
+	:: skip
+	fi;
+	shadow()
+}
+#else
+#ifndef NO_DROP
+active proctype dropper() {
+	byte old;
+
+	drop_leaf()
+}
+#endif
+
+active proctype shadower() {
+	byte sample;
+	bit saw, need;
+
+	shadow()
+}
+
+#ifdef TWO
+active proctype shadower_2() {
+	byte sample;
+	bit saw, need;
+
+	shadow()
+}
+#endif
+#endif
+
+active proctype flusher() {
+	byte sample;
+
+	if
+	:: entry -> atomic { if :: spte == WRITABLE -> spte = CLEAN :: else fi } /* a harvest */
+	:: skip /* a burial */
+	fi;
+	full_flush()
+}
