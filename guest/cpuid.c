@@ -10,8 +10,9 @@
 #define ECX1_HYPERVISOR BIT(31)
 /* SSE3, PCLMULQDQ, SSSE3, FMA, CMPXCHG16B, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, AVX, F16C, RDRAND.
  * Hidden: MONITOR, VMX, SMX, debug store and power features, PCID, x2APIC, TSC deadline. */
-#define ECX1_SHOWN (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) | \
-	ECX1_XSAVE | ECX1_AVX | BIT(29) | BIT(30))
+#define ECX1_SHOWN                                                                                                     \
+	(BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) | ECX1_XSAVE | \
+		ECX1_AVX | BIT(29) | BIT(30))
 #define EDX1_VME BIT(1)
 #define EDX1_DE BIT(2)
 #define EDX1_PSE BIT(3)
@@ -22,8 +23,9 @@
 #define EDX1_SSE BIT(25)
 /* FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, CLFLUSH, MMX, FXSR, SSE, SSE2, SS.
  * Hidden: machine checks, APIC, PSE36, serial number, debug store, thermal features, HTT. */
-#define EDX1_SHOWN (BIT(0) | EDX1_VME | EDX1_DE | EDX1_PSE | EDX1_TSC | BIT(5) | EDX1_PAE | BIT(8) | BIT(11) | BIT(12) | \
-	EDX1_PGE | BIT(15) | BIT(16) | BIT(19) | BIT(23) | EDX1_FXSR | EDX1_SSE | BIT(26) | BIT(27))
+#define EDX1_SHOWN                                                                                                     \
+	(BIT(0) | EDX1_VME | EDX1_DE | EDX1_PSE | EDX1_TSC | BIT(5) | EDX1_PAE | BIT(8) | BIT(11) | BIT(12) |          \
+		EDX1_PGE | BIT(15) | BIT(16) | BIT(19) | BIT(23) | EDX1_FXSR | EDX1_SSE | BIT(26) | BIT(27))
 #define EBX1_APIC_ID_SHIFT 24
 #define EBX1_CLFLUSH 0x0000ff00u
 
@@ -34,8 +36,9 @@
 #define EBX7_AVX512 (BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
 /* FSGSBASE, BMI1, AVX2, FDP, BMI2, ERMS, FCS/FDS, RDSEED, ADX, CLFLUSHOPT, CLWB, SHA, AVX512.
  * Hidden: TSC_ADJUST, SGX, HLE, SMEP, INVPCID, RTM, PQM, MPX, SMAP, PT. */
-#define EBX7_SHOWN (EBX7_FSGSBASE | BIT(3) | EBX7_AVX2 | BIT(6) | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) | BIT(23) | \
-	BIT(24) | BIT(29) | EBX7_AVX512)
+#define EBX7_SHOWN                                                                                                     \
+	(EBX7_FSGSBASE | BIT(3) | EBX7_AVX2 | BIT(6) | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) | BIT(23) |       \
+		BIT(24) | BIT(29) | EBX7_AVX512)
 /* VBMI, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ. Hidden: UMIP, PKU, CET, LA57, RDPID and all else. */
 #define ECX7_AVX512 (BIT(1) | BIT(6) | BIT(11) | BIT(12) | BIT(14))
 #define ECX7_AVX (BIT(9) | BIT(10))
@@ -49,7 +52,7 @@
 
 /* Leaf 0x80000001. */
 #define ECXE1_SHOWN (BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8)) /* LAHF, LZCNT, SSE4A, misaligned SSE, PREFETCHW */
-#define EDXE1_AMD_TWINS 0x0183f3ffu /* what AMD shows as in leaf 1 */
+#define EDXE1_AMD_TWINS 0x0183f3ffu                              /* what AMD shows as in leaf 1 */
 #define EDXE1_SYSCALL BIT(11)
 #define EDXE1_NX BIT(20)
 #define EDXE1_1GB BIT(26)
@@ -88,14 +91,17 @@ static const struct cpuid_regs extended_mask[CPUID_EXTENDED_LEAVES] = {
 };
 
 /* CR4 bits, and the feature that each needs. */
-struct cr4_rule { uint64_t bits; bool extended_leaf7; char reg; uint32_t feature; };
+struct cr4_rule {
+	uint64_t bits;
+	bool extended_leaf7;
+	char reg;
+	uint32_t feature;
+};
 static const struct cr4_rule cr4_rules[] = {
-	{3UL << 0, false, 'd', EDX1_VME},      /* VME, PVI */
-	{1UL << 2, false, 'd', EDX1_TSC},      /* TSD */
-	{1UL << 3, false, 'd', EDX1_DE},       /* DE */
-	{CR4_PSE, false, 'd', EDX1_PSE},
-	{CR4_PAE, false, 'd', EDX1_PAE},
-	{CR4_PGE, false, 'd', EDX1_PGE},
+	{3UL << 0, false, 'd', EDX1_VME}, /* VME, PVI */
+	{1UL << 2, false, 'd', EDX1_TSC}, /* TSD */
+	{1UL << 3, false, 'd', EDX1_DE},  /* DE */
+	{CR4_PSE, false, 'd', EDX1_PSE}, {CR4_PAE, false, 'd', EDX1_PAE}, {CR4_PGE, false, 'd', EDX1_PGE},
 	{1UL << 8, false, 'd', EDX1_TSC},      /* PCE */
 	{1UL << 9, false, 'd', EDX1_FXSR},     /* OSFXSR */
 	{1UL << 10, false, 'd', EDX1_SSE},     /* OSXMMEXCPT */
@@ -136,8 +142,9 @@ static void init_xsave(struct cpuid_model *m, cpuid_source host, uint32_t host_m
 	if (!m->xcr0)
 		return;
 	for (unsigned i = 1; i < CPUID_XSAVE_AREAS; i++)
-		m->xsave[i] = i == 1 ? masked(host(0xd, 1), (struct cpuid_regs){EAXD1_SHOWN, 0, 0, 0}) :
-			       m->xcr0 & BIT(i) ? host(0xd, i) : (struct cpuid_regs){0};
+		m->xsave[i] = i == 1             ? masked(host(0xd, 1), (struct cpuid_regs){EAXD1_SHOWN, 0, 0, 0})
+			      : m->xcr0 & BIT(i) ? host(0xd, i)
+						 : (struct cpuid_regs){0};
 }
 
 static void init_control_masks(struct cpuid_model *m)
@@ -174,8 +181,9 @@ void cpuid_init(struct cpuid_model *m, cpuid_source host, bool rdtscp)
 
 	m->basic[0].eax = max < CPUID_BASIC_LEAVES ? max : CPUID_BASIC_LEAVES - 1;
 	m->basic[1].ecx |= ECX1_HYPERVISOR;
-	m->extended[0].eax = extended_max < CPUID_EXTENDED + CPUID_EXTENDED_LEAVES ? extended_max :
-			     CPUID_EXTENDED + CPUID_EXTENDED_LEAVES - 1;
+	m->extended[0].eax = extended_max < CPUID_EXTENDED + CPUID_EXTENDED_LEAVES
+				     ? extended_max
+				     : CPUID_EXTENDED + CPUID_EXTENDED_LEAVES - 1;
 	if (m->extended[1].edx & EDXE1_LM)
 		m->extended[1].edx |= EDXE1_1GB; /* the shadow splits them */
 	m->rdtscp = rdtscp && extended_max >= CPUID_EXTENDED + 1 && host(CPUID_EXTENDED + 1, 0).edx & EDXE1_RDTSCP;

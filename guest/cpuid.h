@@ -5,7 +5,9 @@
 
 #include "guest/vcpu.h"
 
-struct cpuid_regs { uint32_t eax, ebx, ecx, edx; };
+struct cpuid_regs {
+	uint32_t eax, ebx, ecx, edx;
+};
 /* The host's CPUID. */
 typedef struct cpuid_regs (*cpuid_source)(uint32_t leaf, uint32_t subleaf);
 
@@ -26,10 +28,10 @@ struct cpuid_model {
 	struct cpuid_regs basic[CPUID_BASIC_LEAVES], extended[CPUID_EXTENDED_LEAVES]; /* masked, subleaf 0 */
 	struct cpuid_regs xsave[CPUID_XSAVE_AREAS];                                   /* leaf 0xd, subleaf n */
 	struct cpuid_regs cache[4];                                                   /* leaf 4, subleaf n */
-	uint64_t cr4;       /* bits that a guest may set */
-	uint64_t efer;      /* the same */
-	uint64_t xcr0;      /* the same; 0: no XSAVE */
-	unsigned phys_bits; /* MAXPHYADDR */
+	uint64_t cr4;                                                                 /* bits that a guest may set */
+	uint64_t efer;                                                                /* the same */
+	uint64_t xcr0;                                                                /* the same; 0: no XSAVE */
+	unsigned phys_bits;                                                           /* MAXPHYADDR */
 	bool rdtscp;
 };
 

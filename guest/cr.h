@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes to the control registers, EFER and XCR0 as a guest's instructions make them: the architecture's checks, then the
- * change of paging. */
+/* Writes to the control registers, EFER and XCR0 as a guest's instructions make them: the architecture's checks, then
+ * the change of paging. */
 #ifndef GUEST_CR_H
 #define GUEST_CR_H
 
@@ -25,9 +25,9 @@ enum cr_outcome {
 	CR_END,   /* this guest cannot go on: *reason names why */
 };
 
-/* Each leaves v as it was unless it returns CR_DONE. VCPU_CONTROL must not be stale (but for CR3, CR8 and XCR0), for CR0
- * VCPU_SEGMENTS neither.
- * *reason is a string constant. Outside sections and locks. (SDM vol. 3, 2.5, 4.1.2, 9.8.5; vol. 2, MOV CR, WRMSR.) */
+/* Each leaves v as it was unless it returns CR_DONE. VCPU_CONTROL must not be stale (but for CR3, CR8 and XCR0), for
+ * CR0 VCPU_SEGMENTS neither. *reason is a string constant. Outside sections and locks. (SDM vol. 3, 2.5, 4.1.2, 9.8.5;
+ * vol. 2, MOV CR, WRMSR.) */
 enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason);
 enum cr_outcome cr_write_cr3(struct vcpu *v, uint64_t value, const char **reason);
 enum cr_outcome cr_write_cr4(struct vcpu *v, uint64_t value, const char **reason);

@@ -63,7 +63,12 @@ static bool tsc_aux(const struct vcpu *v, uint64_t value)
 }
 
 /* A register that is a field of struct vcpu. changed: the parts that a write makes newer than the hardware's. */
-struct msr_field { uint32_t index; size_t offset; msr_valid valid; uint32_t changed; };
+struct msr_field {
+	uint32_t index;
+	size_t offset;
+	msr_valid valid;
+	uint32_t changed;
+};
 
 /* FS_BASE, GS_BASE and KERNEL_GS_BASE are not here: guests read and write them without an exit. */
 #define FIELD(name) offsetof(struct vcpu, name)

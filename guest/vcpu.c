@@ -5,11 +5,13 @@
 #define CR4_DE (1UL << 3)
 
 #define PAT_RESET 0x0007040600070406UL
-#define MISC_ENABLE_RESET 0x1801UL /* fast strings; no BTS, no PEBS */
+#define MISC_ENABLE_RESET 0x1801UL   /* fast strings; no BTS, no PEBS */
 #define APIC_BASE_RESET 0xfee00100UL /* bootstrap processor, not enabled */
 
-static const struct segment flat_code = {.limit = 0xffffffff, .attr = 0xb | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 8};
-static const struct segment flat_data = {.limit = 0xffffffff, .attr = 0x3 | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 16};
+static const struct segment flat_code = {
+	.limit = 0xffffffff, .attr = 0xb | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 8};
+static const struct segment flat_data = {
+	.limit = 0xffffffff, .attr = 0x3 | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 16};
 static const struct segment no_ldt = {.attr = SEG_UNUSABLE};
 static const struct segment reset_tss = {.limit = 0xffff, .attr = 0xb | SEG_P};
 

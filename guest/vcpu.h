@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A virtual CPU as the architecture shows it. The backend keeps what the hardware holds (VMCS, VMCB) and copies between. */
+/* A virtual CPU as the architecture shows it. The backend keeps what the hardware holds (VMCS, VMCB) and copies
+ * between. */
 #ifndef GUEST_VCPU_H
 #define GUEST_VCPU_H
 
@@ -19,7 +20,10 @@ struct segment {
 	uint32_t limit, attr;
 	uint16_t selector;
 };
-struct desc_table { uint64_t base; uint32_t limit; };
+struct desc_table {
+	uint64_t base;
+	uint32_t limit;
+};
 
 /* An event on its way into the guest. */
 enum event_type { EVENT_NONE, EVENT_INTERRUPT, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFT_INTERRUPT, EVENT_SOFT_EXCEPTION };
@@ -34,27 +38,27 @@ struct event {
 enum vcpu_activity { VCPU_RUNNABLE, VCPU_HALTED, VCPU_STOPPED };
 
 /* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */
-#define VCPU_RIP (1u << 0)       /* rip */
-#define VCPU_FLOW (1u << 1)      /* rflags, RSP, interrupt_shadow */
-#define VCPU_CR2 (1u << 2)       /* cr2 */
-#define VCPU_CONTROL (1u << 3)   /* cr0, cr4, efer */
-#define VCPU_SEGMENTS (1u << 4)  /* seg */
-#define VCPU_TABLES (1u << 5)    /* gdtr, idtr */
-#define VCPU_DEBUG (1u << 6)     /* dr, dr7 (dr6 is never in the hardware) */
-#define VCPU_MSRS (1u << 7)      /* star … tsc_aux, tsc_offset, xcr0 */
+#define VCPU_RIP (1u << 0)      /* rip */
+#define VCPU_FLOW (1u << 1)     /* rflags, RSP, interrupt_shadow */
+#define VCPU_CR2 (1u << 2)      /* cr2 */
+#define VCPU_CONTROL (1u << 3)  /* cr0, cr4, efer */
+#define VCPU_SEGMENTS (1u << 4) /* seg */
+#define VCPU_TABLES (1u << 5)   /* gdtr, idtr */
+#define VCPU_DEBUG (1u << 6)    /* dr, dr7 (dr6 is never in the hardware) */
+#define VCPU_MSRS (1u << 7)     /* star … tsc_aux, tsc_offset, xcr0 */
 #define VCPU_ALL 0xffu
 
 struct vcpu {
 	struct vm *vm;
-	unsigned index;           /* 0 … vcpus-1 */
-	unsigned cpu;             /* physical CPU it runs on */
+	unsigned index; /* 0 … vcpus-1 */
+	unsigned cpu;   /* physical CPU it runs on */
 	enum vcpu_activity activity;
 	struct mmu_vcpu mmu;
 	const struct cpuid_model *model; /* what its CPUID shows; before the first entry */
 
-	uint32_t stale;           /* VCPU_ parts to be fetched from the backend before they are read */
-	uint32_t changed;         /* VCPU_ parts to be written to the hardware at the next entry */
-	uint64_t gpr[GPRS];       /* RSP too */
+	uint32_t stale;     /* VCPU_ parts to be fetched from the backend before they are read */
+	uint32_t changed;   /* VCPU_ parts to be written to the hardware at the next entry */
+	uint64_t gpr[GPRS]; /* RSP too */
 	uint64_t rip, rflags;
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer; /* as the guest sees them */
 	uint64_t xcr0;
@@ -63,27 +67,47 @@ struct vcpu {
 	struct desc_table gdtr, idtr;
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable,
 		tsc_aux, apic_base, mtrr_def_type;
-	uint64_t tsc_offset;      /* the guest's TSC less the host's */
+	uint64_t tsc_offset; /* the guest's TSC less the host's */
 
-	struct event event;       /* to be delivered at the next entry */
-	bool interrupt_shadow;    /* STI / MOV SS blocking */
+	struct event event;    /* to be delivered at the next entry */
+	bool interrupt_shadow; /* STI / MOV SS blocking */
 	bool nmi_blocked;
 
 	/* progress check: the same fault again and again */
 	uint64_t last_rip, last_gva;
 	uint32_t last_error, repeats;
-	uint64_t repeat_since;    /* TSC at the first of them */
+	uint64_t repeat_since; /* TSC at the first of them */
 
-	atomic64 exits;           /* VM exits so far; its CPU's, read by anyone */
-	atomic64 irqs_off;        /* longest stretch with the host's interrupts off before an entry, TSC ticks */
-	uint64_t unknown_msrs;    /* accesses to MSRs that it does not have: #GP */
-	void *backend;            /* the backend's own (VMCS and so on) */
-	void *fpu;                /* 64-byte aligned XSAVE/FXSAVE area */
+	atomic64 exits;        /* VM exits so far; its CPU's, read by anyone */
+	atomic64 irqs_off;     /* longest stretch with the host's interrupts off before an entry, TSC ticks */
+	uint64_t unknown_msrs; /* accesses to MSRs that it does not have: #GP */
+	void *backend;         /* the backend's own (VMCS and so on) */
+	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */
 };
 
 /* Exception vectors (SDM vol. 3, table 6-1). */
-enum { VECTOR_DE, VECTOR_DB, VECTOR_NMI, VECTOR_BP, VECTOR_OF, VECTOR_BR, VECTOR_UD, VECTOR_NM, VECTOR_DF, VECTOR_TS = 10,
-	VECTOR_NP, VECTOR_SS, VECTOR_GP, VECTOR_PF, VECTOR_MF = 16, VECTOR_AC, VECTOR_MC, VECTOR_XM, VECTOR_VE, VECTOR_CP };
+enum {
+	VECTOR_DE,
+	VECTOR_DB,
+	VECTOR_NMI,
+	VECTOR_BP,
+	VECTOR_OF,
+	VECTOR_BR,
+	VECTOR_UD,
+	VECTOR_NM,
+	VECTOR_DF,
+	VECTOR_TS = 10,
+	VECTOR_NP,
+	VECTOR_SS,
+	VECTOR_GP,
+	VECTOR_PF,
+	VECTOR_MF = 16,
+	VECTOR_AC,
+	VECTOR_MC,
+	VECTOR_XM,
+	VECTOR_VE,
+	VECTOR_CP
+};
 
 /* Segment attribute bits (struct segment). */
 #define SEG_TYPE 0xfu
@@ -109,8 +133,9 @@ enum { VECTOR_DE, VECTOR_DB, VECTOR_NMI, VECTOR_BP, VECTOR_OF, VECTOR_BR, VECTOR
 #define DR7_GD (1UL << 13)
 #define DR7_ENABLES 0xffUL
 
-/* Puts it in the state of a multiboot 1 entry: 32-bit protected mode, flat segments, paging off, EAX = magic, EBX = info,
- * EIP = entry (Multiboot Specification 0.6.96, 3.2); all else as after reset. The MMU's side is in that state already. */
+/* Puts it in the state of a multiboot 1 entry: 32-bit protected mode, flat segments, paging off, EAX = magic, EBX =
+ * info, EIP = entry (Multiboot Specification 0.6.96, 3.2); all else as after reset. The MMU's side is in that state
+ * already. */
 void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info);
 
 /* Current privilege level, 0 … 3. VCPU_SEGMENTS must not be stale here or in the next. */
@@ -118,11 +143,20 @@ static inline unsigned vcpu_cpl(const struct vcpu *v)
 {
 	return v->seg[SS].attr >> SEG_DPL_SHIFT & 3;
 }
-static inline bool vcpu_long_mode(const struct vcpu *v) { return v->efer & EFER_LMA; }
+static inline bool vcpu_long_mode(const struct vcpu *v)
+{
+	return v->efer & EFER_LMA;
+}
 /* 64-bit mode, not compatibility mode. */
-static inline bool vcpu_64bit(const struct vcpu *v) { return vcpu_long_mode(v) && v->seg[CS].attr & SEG_L; }
+static inline bool vcpu_64bit(const struct vcpu *v)
+{
+	return vcpu_long_mode(v) && v->seg[CS].attr & SEG_L;
+}
 /* A linear address of 48 bits, sign-extended. */
-static inline bool vcpu_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
+static inline bool vcpu_canonical(uint64_t a)
+{
+	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
 
 /* Queue a fault for the next entry; a fault during the delivery of another becomes #DF or a triple fault as the
  * architecture says (SDM vol. 3 table 6-5). An interrupt in delivery is dropped for it, as hardware does. False: triple
@@ -140,7 +174,8 @@ static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
 /* RFLAGS.TF or RF are set: clears RF, queues the #DB of a single step. */
 void vcpu_skip_flags(struct vcpu *v);
 
-/* The instruction of `length` bytes was carried out: go past it. Ends STI/MOV SS blocking; with RFLAGS.TF a #DB follows. */
+/* The instruction of `length` bytes was carried out: go past it. Ends STI/MOV SS blocking; with RFLAGS.TF a #DB
+ * follows. */
 static inline void vcpu_skip(struct vcpu *v, unsigned length)
 {
 	v->rip += length;
@@ -161,8 +196,8 @@ static inline bool vcpu_interruptible(const struct vcpu *v)
 	return v->rflags & RFLAGS_IF && !v->interrupt_shadow && v->event.type == EVENT_NONE;
 }
 
-/* Debug registers as MOV DR reads and writes them (SDM vol. 3, 17.2). n: 0 … 7. VECTOR_UD, VECTOR_GP or VECTOR_DB (general
- * detect) when the access faults, -1 when it is done. VCPU_SEGMENTS must not be stale. */
+/* Debug registers as MOV DR reads and writes them (SDM vol. 3, 17.2). n: 0 … 7. VECTOR_UD, VECTOR_GP or VECTOR_DB
+ * (general detect) when the access faults, -1 when it is done. VCPU_SEGMENTS must not be stale. */
 int vcpu_read_dr(struct vcpu *v, unsigned n, uint64_t *value);
 int vcpu_write_dr(struct vcpu *v, unsigned n, uint64_t value);
 

@@ -6,32 +6,32 @@
 #include "guest/vcpu.h"
 
 enum exit_reason {
-	EXIT_OTHER,            /* name says what */
-	EXIT_NONE,             /* between two exits: the shadow root was to be loaded */
+	EXIT_OTHER, /* name says what */
+	EXIT_NONE,  /* between two exits: the shadow root was to be loaded */
 	/* of no instruction */
-	EXIT_PAGE_FAULT,       /* page_fault */
-	EXIT_EXCEPTION,        /* exception: the guest's own, to be injected */
-	EXIT_INTERRUPT,        /* a host interrupt is pending: it is taken when interrupts go on */
-	EXIT_NMI,              /* a host NMI: handled already. Also one that came before the entry, which was not made */
+	EXIT_PAGE_FAULT, /* page_fault */
+	EXIT_EXCEPTION,  /* exception: the guest's own, to be injected */
+	EXIT_INTERRUPT,  /* a host interrupt is pending: it is taken when interrupts go on */
+	EXIT_NMI,        /* a host NMI: handled already. Also one that came before the entry, which was not made */
 	EXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
 	/* of an instruction */
 	EXIT_CPUID,
 	EXIT_HLT,
-	EXIT_INVLPG,           /* page_fault.gva */
-	EXIT_CR_READ,          /* cr */
-	EXIT_CR_WRITE,         /* cr */
-	EXIT_DR_READ,          /* dr */
-	EXIT_DR_WRITE,         /* dr */
-	EXIT_IO,               /* io */
+	EXIT_INVLPG,   /* page_fault.gva */
+	EXIT_CR_READ,  /* cr */
+	EXIT_CR_WRITE, /* cr */
+	EXIT_DR_READ,  /* dr */
+	EXIT_DR_WRITE, /* dr */
+	EXIT_IO,       /* io */
 	EXIT_RDMSR,
 	EXIT_WRMSR,
 	EXIT_XSETBV,
-	EXIT_NOP,              /* WBINVD, INVD and others that do nothing here */
-	EXIT_UNDEFINED,        /* an instruction that this guest does not have: #UD (VMX instructions, VMCALL, MWAIT …) */
-	EXIT_PRIVILEGED,       /* an instruction that faults with #GP(0) here (RDPMC) */
+	EXIT_NOP,        /* WBINVD, INVD and others that do nothing here */
+	EXIT_UNDEFINED,  /* an instruction that this guest does not have: #UD (VMX instructions, VMCALL, MWAIT …) */
+	EXIT_PRIVILEGED, /* an instruction that faults with #GP(0) here (RDPMC) */
 	EXIT_TRIPLE_FAULT,
 	EXIT_TASK_SWITCH,
-	EXIT_ENTRY_FAILED,     /* the hardware refused the entry: name says why */
+	EXIT_ENTRY_FAILED, /* the hardware refused the entry: name says why */
 };
 
 /* INS and OUTS: the memory operand lies at segment:RSI or ES:RDI. */
@@ -45,18 +45,32 @@ struct exit_io {
 
 struct exit {
 	enum exit_reason reason;
-	uint8_t length;             /* bytes of the instruction, where it is the reason */
+	uint8_t length; /* bytes of the instruction, where it is the reason */
 	union {
-		struct { gva_t gva; uint32_t error; } page_fault;
+		struct {
+			gva_t gva;
+			uint32_t error;
+		} page_fault;
 		/* soft: INT3, INTO, ICEBP; dr6: the bits of #DB */
-		struct { uint8_t vector; bool has_error, soft; uint32_t error; uint64_t dr6; } exception;
-		struct { uint8_t number, gpr; bool from_value; uint64_t value; } cr; /* from_value: CLTS, LMSW */
-		struct { uint8_t number, gpr; } dr;
+		struct {
+			uint8_t vector;
+			bool has_error, soft;
+			uint32_t error;
+			uint64_t dr6;
+		} exception;
+		struct {
+			uint8_t number, gpr;
+			bool from_value;
+			uint64_t value;
+		} cr; /* from_value: CLTS, LMSW */
+		struct {
+			uint8_t number, gpr;
+		} dr;
 		struct exit_io io;
 	};
 	/* For the report; name (but of EXIT_ENTRY_FAILED) and qualification are describe()'s. */
 	const char *name;
-	uint32_t code;              /* the vendor's number */
+	uint32_t code; /* the vendor's number */
 	uint64_t qualification;
 };
 
@@ -79,16 +93,16 @@ struct backend {
 	void (*load)(struct vcpu *v);
 	/* Brings the VCPU_ parts `parts` of v up to date, if they are stale. */
 	void (*fetch)(struct vcpu *v, uint32_t parts);
-	/* Into the guest until the next exit. Interrupts are off, cpu->nmi_seen was cleared, then mmu_enter() said MMU_ENTER; the first act after the
-	 * exit is mmu_leave(). Writes v->changed parts and v->event to the hardware; afterwards parts but VCPU_RIP
-	 * and VCPU_FLOW are stale, and v->event holds what was not delivered. want_window: exit as soon as an interrupt can be
-	 * delivered. */
+	/* Into the guest until the next exit. Interrupts are off, cpu->nmi_seen was cleared, then mmu_enter() said
+	 * MMU_ENTER; the first act after the exit is mmu_leave(). Writes v->changed parts and v->event to the hardware;
+	 * afterwards parts but VCPU_RIP and VCPU_FLOW are stale, and v->event holds what was not delivered.
+	 * want_window: exit as soon as an interrupt can be delivered. */
 	void (*enter)(struct vcpu *v, bool want_window, struct exit *e);
 	/* Fills in e->name and e->qualification if enter() left them out. */
 	void (*describe)(struct vcpu *v, struct exit *e);
 
-	/* Flush what this CPU's TLB holds of v: all of it, and mmu_root() is taken up, which never changes without; or one
-	 * linear address. Interrupts may be on. */
+	/* Flush what this CPU's TLB holds of v: all of it, and mmu_root() is taken up, which never changes without; or
+	 * one linear address. Interrupts may be on. */
 	void (*flush)(struct vcpu *v);
 	void (*flush_address)(struct vcpu *v, gva_t a);
 };

@@ -45,7 +45,8 @@ static enum runner_next repaired(struct runner *r, struct exit *e)
 		v->repeats = 0; /* harvests interfere now and then */
 		return NEXT_ENTER;
 	}
-	return report_crash(r, e, "no progress: the page fault at 0x%lx was repaired %u times", v->last_gva, REPEATS_MAX);
+	return report_crash(
+		r, e, "no progress: the page fault at 0x%lx was repaired %u times", v->last_gva, REPEATS_MAX);
 }
 
 NOINLINE static enum runner_next page_fault(struct runner *r, struct exit *e)
@@ -75,7 +76,8 @@ NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 	struct vcpu *v = r->v;
 
 	if (e->exception.soft) {
-		v->event = (struct event){.type = EVENT_SOFT_EXCEPTION, .vector = e->exception.vector, .length = e->length};
+		v->event = (struct event){
+			.type = EVENT_SOFT_EXCEPTION, .vector = e->exception.vector, .length = e->length};
 		return NEXT_ENTER;
 	}
 	if (e->exception.vector == VECTOR_DB) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Exits of control and debug registers, MSRs and XSETBV. The rules are guest/cr.c's, guest/msr.c's and guest/vcpu.c's. */
+/* Exits of control and debug registers, MSRs and XSETBV. The rules are guest/cr.c's, guest/msr.c's and guest/vcpu.c's.
+ */
 #include "guest/cpuid.h"
 #include "guest/msr.h"
 #include "hv/runner.h"

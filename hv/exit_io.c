@@ -12,7 +12,8 @@ static enum runner_next after_access(struct runner *r)
 	r->tick = vm_tick(r->vm, host_clock());
 	r->irq = vm_interrupt_pending(r->vm) >= 0;
 	runner_arm(r->tick);
-	/* A guest that prints faster than the console takes it waits here: no line is lost for it, least of all others'. */
+	/* A guest that prints faster than the console takes it waits here: no line is lost for it, least of all
+	 * others'. */
 	if (host_cpu() == 0)
 		log_drain(CONSOLE_STEP);
 	log_wait_room();
@@ -71,9 +72,13 @@ static bool linear(const struct vcpu *v, enum seg seg, uint64_t offset, unsigned
 }
 
 /* One operand in guest memory: its two pages, should it cross a boundary. */
-struct operand { gpa_t at[2]; unsigned bytes[2]; };
+struct operand {
+	gpa_t at[2];
+	unsigned bytes[2];
+};
 
-static enum mmu_outcome locate(struct vcpu *v, uint64_t a, unsigned bytes, bool write, struct operand *o, struct mmu_fault *f)
+static enum mmu_outcome locate(
+	struct vcpu *v, uint64_t a, unsigned bytes, bool write, struct operand *o, struct mmu_fault *f)
 {
 	uint32_t access = (write ? PF_W : 0) | (vcpu_cpl(v) == 3 ? PF_U : 0);
 	uint64_t room = PAGE_SIZE - (a & (PAGE_SIZE - 1));

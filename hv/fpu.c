@@ -67,8 +67,8 @@ void fpu_load(const struct vcpu *v)
 		return;
 	}
 	xsetbv(all);
-	/* Components whose XSTATE_BV bit is 0 go to their initial state, which is that of reset but for FCW and MXCSR: these
-	 * are restored only with their bit. */
+	/* Components whose XSTATE_BV bit is 0 go to their initial state, which is that of reset but for FCW and MXCSR:
+	 * these are restored only with their bit. */
 	asm volatile("xrstor64 (%0)" : : "r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32)) : "memory");
 	xsetbv(v->xcr0);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Bochs has guests that no interrupt gets out of (see host_kick()), an NMI does. The 8254's channel 0 drives interrupt
- * pin 2 of the I/O APIC (pin 0 of the ACPI interrupt override), which can be told to deliver it as NMI (82093AA, 3.2.4). */
+ * pin 2 of the I/O APIC (pin 0 of the ACPI interrupt override), which can be told to deliver it as NMI
+ * (82093AA, 3.2.4). */
 #include "hv/heartbeat.h"
 #include "hv/apic.h"
 #include "hv/x86.h"

@@ -14,8 +14,8 @@ static void print_registers(const struct vcpu *v)
 	const char *name = v->vm->config.name;
 	const uint64_t *g = v->gpr;
 
-	host_log(HOST_ERROR, "%s: rip %016lx rflags %08lx cr0 %08lx cr2 %016lx cr3 %08lx cr4 %06lx efer %03lx", name, v->rip,
-		v->rflags, v->cr0, v->cr2, v->cr3, v->cr4, v->efer);
+	host_log(HOST_ERROR, "%s: rip %016lx rflags %08lx cr0 %08lx cr2 %016lx cr3 %08lx cr4 %06lx efer %03lx", name,
+		v->rip, v->rflags, v->cr0, v->cr2, v->cr3, v->cr4, v->efer);
 	host_log(HOST_ERROR, "%s: rax %016lx rcx %016lx rdx %016lx rbx %016lx", name, g[RAX], g[RCX], g[RDX], g[RBX]);
 	host_log(HOST_ERROR, "%s: rsp %016lx rbp %016lx rsi %016lx rdi %016lx", name, g[RSP], g[RBP], g[RSI], g[RDI]);
 	host_log(HOST_ERROR, "%s: r8  %016lx r9  %016lx r10 %016lx r11 %016lx", name, g[R8], g[R9], g[R10], g[R11]);

@@ -68,8 +68,10 @@ static void create_from_modules(const struct bootinfo *info)
 	for (unsigned i = 0; i < info->modules; i++) {
 		const struct bootinfo_module *m = &info->module[i];
 
-		module[i] = (struct vmset_module){.data = host_virt(hpa(m->range.start)), .bytes = m->range.end - m->range.start,
-			.string = m->string, .refused = m->refused};
+		module[i] = (struct vmset_module){.data = host_virt(hpa(m->range.start)),
+			.bytes = m->range.end - m->range.start,
+			.string = m->string,
+			.refused = m->refused};
 	}
 	vmset_create(&set, module, info->modules);
 }
@@ -81,7 +83,8 @@ static void create_builtin(void)
 	host_log(HOST_INFO, "no boot module: the built-in guests run");
 	for (unsigned i = 0; i < BUILTIN_COUNT; i++)
 		module[i] = (struct vmset_module){.data = builtins[i].start,
-			.bytes = (uint64_t)(builtins[i].end - builtins[i].start), .string = builtins[i].string};
+			.bytes = (uint64_t)(builtins[i].end - builtins[i].start),
+			.string = builtins[i].string};
 	vmset_create(&set, module, BUILTIN_COUNT);
 }
 
@@ -119,8 +122,8 @@ static void prepare_all(void)
 			guests.failed = true;
 			continue;
 		}
-		host_log(HOST_INFO, "guest %s: %lu MiB on CPU %u%s", vm->config.name, vm->config.mem >> 20, guest[guests.n].cpu,
-			vm->has_replica ? ", harvested into a replica" : "");
+		host_log(HOST_INFO, "guest %s: %lu MiB on CPU %u%s", vm->config.name, vm->config.mem >> 20,
+			guest[guests.n].cpu, vm->has_replica ? ", harvested into a replica" : "");
 		guests.n++;
 	}
 	store_release(&guests.left, guests.n);
@@ -136,7 +139,7 @@ _Noreturn void run_guests(const struct bootinfo *info)
 {
 	guests.backend = &vmx_backend;
 	init_memory();
-	init_cpu();                    /* first here: it finds out what all CPUs have */
+	init_cpu(); /* first here: it finds out what all CPUs have */
 	init_log_test();
 	mmu_phys_bits = model.phys_bits; /* before any guest's MMU */
 	if (info->modules)

@@ -6,14 +6,13 @@
 #include "hv/options.h"
 #include "hv/x86.h"
 
-#define SLICE_US 5000         /* of a vCPU that shares its CPU with other work */
-#define CONSOLE_US 5000       /* CPU 0 looks for text this often */
+#define SLICE_US 5000   /* of a vCPU that shares its CPU with other work */
+#define CONSOLE_US 5000 /* CPU 0 looks for text this often */
 #define OVERDUE_US 1000
-#define AUDIT_US 50000        /* between two continuous audits */
+#define AUDIT_US 50000 /* between two continuous audits */
 #define BUSY_US 200
-#define REAP_STEP 8           /* blocks of each slab given back at a time */
-#define CONSOLE_STEP 256      /* characters moved at a time */
-#define MICROSECONDS 1000000UL
+#define REAP_STEP 8      /* blocks of each slab given back at a time */
+#define CONSOLE_STEP 256 /* characters moved at a time */
 
 struct guests guests;
 
@@ -26,9 +25,10 @@ struct cpu_loop {
 };
 static struct cpu_loop loops[HOST_MAX_CPUS];
 
-static uint64_t ticks(uint64_t us) { return us * (host_clock_hz() / MICROSECONDS); }
-
-static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 void runner_arm(uint64_t t)
 {
@@ -114,7 +114,8 @@ static void stop(struct runner *r)
 		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
-/* audit=continuous: the MMU's invariants every now and then, while the vCPU stands still. Returns the TSC of the next time. */
+/* audit=continuous: the MMU's invariants every now and then, while the vCPU stands still. Returns the TSC of the next
+ * time. */
 static uint64_t audit(struct runner *r, uint64_t now)
 {
 	uint64_t violations;
@@ -125,10 +126,10 @@ static uint64_t audit(struct runner *r, uint64_t now)
 		return r->next_audit;
 	violations = mmu_audit(&r->vm->mmu);
 	if (violations == MMU_AUDIT_BUSY)
-		return now + ticks(BUSY_US); /* a harvest has the turn */
+		return now + us_ticks(BUSY_US); /* a harvest has the turn */
 	if (violations)
 		vm_end_fail(r->vm, "audit: %lu violations of the MMU's invariants", violations);
-	return r->next_audit = host_clock() + ticks(AUDIT_US);
+	return r->next_audit = host_clock() + us_ticks(AUDIT_US);
 }
 
 /* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
@@ -139,7 +140,7 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 	if (!r->vm->started)
 		r->vm->started = now;
 	if (limit) {
-		over = r->vm->started + ticks(limit);
+		over = r->vm->started + us_ticks(limit);
 		if (now >= over)
 			vm_end_fail(r->vm, "limit: ran %lu s", limit / MICROSECONDS);
 	}
@@ -156,9 +157,10 @@ static void watch(struct cpu_loop *l, uint64_t now)
 {
 	if (now < l->next_watch)
 		return;
-	l->next_watch = now + ticks(OVERDUE_US);
+	l->next_watch = now + us_ticks(OVERDUE_US);
 	for (unsigned i = 0; i < host_cpus(); i++)
-		if (i != host_cpu() && now > load_relaxed(&loops[i].armed) && now - load_relaxed(&loops[i].armed) > ticks(OVERDUE_US))
+		if (i != host_cpu() && now > load_relaxed(&loops[i].armed) &&
+			now - load_relaxed(&loops[i].armed) > us_ticks(OVERDUE_US))
 			host_kick(i);
 }
 
@@ -186,7 +188,7 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 		next = earlier(next, table_poll(now));
 		if (log_drain(CONSOLE_STEP))
 			next = now;
-		next = earlier(next, now + ticks(CONSOLE_US));
+		next = earlier(next, now + us_ticks(CONSOLE_US));
 	}
 	return next;
 }
@@ -243,7 +245,7 @@ void runner_cpu_loop(void *argument)
 		for (unsigned i = 0; i < l->n; i++) {
 			if (!can_run(l->runner[i]))
 				continue;
-			runner_arm(earlier(next, runnable > 1 ? host_clock() + ticks(SLICE_US) : RUNNER_NEVER));
+			runner_arm(earlier(next, runnable > 1 ? host_clock() + us_ticks(SLICE_US) : RUNNER_NEVER));
 			slice(l->runner[i], events);
 			if (load_relaxed(&c->timer_events) != events) {
 				events = load_relaxed(&c->timer_events);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU in the run loop, and the run loop of one physical CPU.
  *
- * The hypervisor is cooperative. Each CPU calls runner_cpu_loop() and takes turns there: device timers and limits of its
- * vCPUs, the replicas if it is the walker's, the table and the console if it is CPU 0, then a slice of guest time for each
- * vCPU that can run. A slice ends at the next deadline of any of these, by the host timer's interrupt. */
+ * The hypervisor is cooperative. Each CPU calls runner_cpu_loop() and takes turns there: device timers and limits of
+ * its vCPUs, the replicas if it is the walker's, the table and the console if it is CPU 0, then a slice of guest time
+ * for each vCPU that can run. A slice ends at the next deadline of any of these, by the host timer's interrupt. */
 #ifndef HV_RUNNER_H
 #define HV_RUNNER_H
 
@@ -12,6 +12,17 @@
 
 #define RUNNER_MAX_PER_CPU 32
 #define RUNNER_NEVER UINT64_MAX
+#define MICROSECONDS 1000000UL /* in a second */
+
+/* TSC ticks in so many microseconds, and the other way round. */
+static inline uint64_t us_ticks(uint64_t us)
+{
+	return us * (host_clock_hz() / MICROSECONDS);
+}
+static inline uint64_t ticks_us(uint64_t ticks)
+{
+	return ticks / (host_clock_hz() / MICROSECONDS);
+}
 
 /* What a handled exit, or a slice, leads to. */
 enum runner_next {
@@ -25,12 +36,12 @@ enum runner_next {
 struct runner {
 	struct vm *vm;
 	struct vcpu *v;
-	uint64_t tick;        /* TSC of the next change of a device timer's interrupt line */
-	uint64_t next_audit;  /* TSC; audit=continuous */
-	bool irq;             /* the interrupt controller offers a vector */
-	bool over;            /* stopped; vm and v may be gone */
+	uint64_t tick;                     /* TSC of the next change of a device timer's interrupt line */
+	uint64_t next_audit;               /* TSC; audit=continuous */
+	bool irq;                          /* the interrupt controller offers a vector */
+	bool over;                         /* stopped; vm and v may be gone */
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
-	atomic32 stopped;     /* set once, last: the vCPU and its handlers are over, its backend state is gone */
+	atomic32 stopped; /* set once, last: the vCPU and its handlers are over, its backend state is gone */
 };
 
 /* One guest, as the walker and the table see it. */
@@ -39,8 +50,8 @@ struct guest {
 	struct runner runner; /* one vCPU a guest for now */
 	unsigned cpu;
 	/* the walker's */
-	uint64_t next_round;  /* TSC */
-	atomic32 ended;       /* vm is gone; who looks at it from another CPU does so in an RCU section */
+	uint64_t next_round; /* TSC */
+	atomic32 ended;      /* vm is gone; who looks at it from another CPU does so in an RCU section */
 	/* the table's: values at the line before */
 	uint64_t next_line;
 	uint64_t shown[6];
@@ -51,8 +62,8 @@ struct guests {
 	struct guest *guest;
 	unsigned n;
 	unsigned walker_cpu;
-	bool failed;          /* not all is well: a module refused, a guest failed. The walker's CPU's once guests run */
-	atomic32 left;        /* guests that have not ended */
+	bool failed;   /* not all is well: a module refused, a guest failed. The walker's CPU's once guests run */
+	atomic32 left; /* guests that have not ended */
 	const struct backend *backend;
 };
 extern struct guests guests;

@@ -5,7 +5,6 @@
 #include "mm/rcu.h"
 
 #define LINES_PER_HEADER 20
-#define MICROSECONDS 1000000UL
 
 /* In the order of struct guest.shown. */
 enum column { EXITS, FAULTS, ROUNDS, DIRTY, PROTECTED, RETRIES, COLUMNS };
@@ -32,9 +31,8 @@ static void line(struct guest *g)
 	if (lines++ % LINES_PER_HEADER == 0)
 		host_print("umbra: %-8s %9s %9s %7s %9s %9s %7s %12s", "guest", "exits", "faults", "rounds", "dirty",
 			"protected", "retries", "longest lock");
-	host_print("umbra: %-8s %9lu %9lu %7lu %9lu %9lu %7lu %9lu us", g->vm->config.name, d[EXITS], d[FAULTS], d[ROUNDS],
-		d[DIRTY], d[PROTECTED], d[RETRIES],
-		load_relaxed(&m->lock.longest) * MICROSECONDS / host_clock_hz());
+	host_print("umbra: %-8s %9lu %9lu %7lu %9lu %9lu %7lu %9lu us", g->vm->config.name, d[EXITS], d[FAULTS],
+		d[ROUNDS], d[DIRTY], d[PROTECTED], d[RETRIES], ticks_us(load_relaxed(&m->lock.longest)));
 }
 
 uint64_t table_poll(uint64_t now)

@@ -10,14 +10,19 @@
 /* INVVPID types and descriptor (SDM vol. 3, chapter 30). */
 #define INVVPID_ADDRESS 0
 #define INVVPID_SINGLE 1
-struct invvpid_descriptor { uint64_t vpid, address; };
+struct invvpid_descriptor {
+	uint64_t vpid, address;
+};
 
 #define VPID_MAX 0xffff
 
 static struct vmx_cpu cpus[HOST_MAX_CPUS];
 static atomic32 vpids; /* handed out so far, never again */
 
-struct vmx_cpu *vmx_this_cpu(void) { return &cpus[host_cpu()]; }
+struct vmx_cpu *vmx_this_cpu(void)
+{
+	return &cpus[host_cpu()];
+}
 
 /* One page below anywhere, its first word the revision: a VMXON region or a VMCS. */
 static void *region_alloc(void)
@@ -71,8 +76,8 @@ static bool vmx_cpu_on(const char **why)
 	if (host_cpu() == 0) {
 		if (!vmx_cap_read(&vmx_cap, why))
 			return false;
-		trap_nmi_window = (struct trap_window){(uint64_t)vmx_entry_start, (uint64_t)vmx_entry_end,
-			(uint64_t)vmx_entry_cancelled};
+		trap_nmi_window = (struct trap_window){
+			(uint64_t)vmx_entry_start, (uint64_t)vmx_entry_end, (uint64_t)vmx_entry_cancelled};
 	}
 	cr0 = (cr0 | vmx_cap.cr0_must) & vmx_cap.cr0_may;
 	cr4 = (cr4 | vmx_cap.cr4_must) & vmx_cap.cr4_may;

@@ -11,18 +11,18 @@
 struct vmx_vcpu {
 	void *vmcs;
 	void *msr_bitmap;
-	bool launched;        /* VMRESUME from now on */
-	bool audit;           /* check the VMCS before the next entry */
-	bool window;          /* interrupt-window exiting is on */
-	uint16_t vpid;        /* 0: none; every transition flushes */
-	int cpu;              /* where the VMCS is active, -1 nowhere */
+	bool launched; /* VMRESUME from now on */
+	bool audit;    /* check the VMCS before the next entry */
+	bool window;   /* interrupt-window exiting is on */
+	uint16_t vpid; /* 0: none; every transition flushes */
+	int cpu;       /* where the VMCS is active, -1 nowhere */
 };
 
 /* What this CPU holds. Its own. */
 struct vmx_cpu {
 	void *vmxon_region;
-	struct vcpu *loaded;  /* whose VMCS is current and whose registers are in the hardware */
-	bool breakpoints;     /* DR0 … DR3 hold a guest's */
+	struct vcpu *loaded; /* whose VMCS is current and whose registers are in the hardware */
+	bool breakpoints;    /* DR0 … DR3 hold a guest's */
 };
 struct vmx_cpu *vmx_this_cpu(void);
 
@@ -42,8 +42,8 @@ static inline void vmwrite(uint64_t field, uint64_t value)
 	asm volatile("vmwrite %1, %0" : : "r"(field), "r"(value) : "cc", "memory");
 }
 
-/* Guest entry (vmx_entry.S). gpr: struct vcpu.gpr; RSP, RIP and RFLAGS are in the VMCS. Interrupts off. Returns after the
- * next exit (VMX_OK), or with how the entry failed. */
+/* Guest entry (vmx_entry.S). gpr: struct vcpu.gpr; RSP, RIP and RFLAGS are in the VMCS. Interrupts off. Returns after
+ * the next exit (VMX_OK), or with how the entry failed. */
 enum vmx_status vmx_run(uint64_t *gpr, bool launched);
 extern char vmx_entry_start[], vmx_entry_end[], vmx_entry_cancelled[];
 
@@ -61,7 +61,8 @@ void vmx_state_load_registers(struct vcpu *v);
 void vmx_state_save_registers(struct vcpu *v);
 
 /* vmx_exit.c: what an exit was. */
-extern const uint8_t vmx_exit_plain[VMX_EXITS]; /* the enum exit_reason of an exit that its number alone tells, else 0 */
+extern const uint8_t
+	vmx_exit_plain[VMX_EXITS]; /* the enum exit_reason of an exit that its number alone tells, else 0 */
 void vmx_exit_decode(struct vcpu *v, struct exit *e); /* e->code, which is no plain one */
 void vmx_exit_describe(struct vcpu *v, struct exit *e);
 

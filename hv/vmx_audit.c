@@ -14,7 +14,10 @@
 /* Exceptions that push an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC. */
 #define WITH_ERROR (1u << 8 | 0x1fu << 10 | 1u << 17)
 
-static uint64_t get(const struct vmx_view *w, uint32_t field) { return vmx_view_read(w, field); }
+static uint64_t get(const struct vmx_view *w, uint32_t field)
+{
+	return vmx_view_read(w, field);
+}
 
 static bool allowed(uint64_t value, struct vmx_control c)
 {
@@ -107,8 +110,8 @@ const char *vmx_audit_controls(const struct vmx_view *w)
 
 static const char *audit_host_segments(const struct vmx_view *w)
 {
-	static const uint32_t selectors[] = {VMCS_HOST_ES, VMCS_HOST_CS, VMCS_HOST_SS, VMCS_HOST_DS, VMCS_HOST_FS, VMCS_HOST_GS,
-		VMCS_HOST_TR};
+	static const uint32_t selectors[] = {
+		VMCS_HOST_ES, VMCS_HOST_CS, VMCS_HOST_SS, VMCS_HOST_DS, VMCS_HOST_FS, VMCS_HOST_GS, VMCS_HOST_TR};
 	static const uint32_t bases[] = {VMCS_HOST_FS_BASE, VMCS_HOST_GS_BASE, VMCS_HOST_TR_BASE, VMCS_HOST_GDTR_BASE,
 		VMCS_HOST_IDTR_BASE, VMCS_HOST_SYSENTER_ESP, VMCS_HOST_SYSENTER_EIP, VMCS_HOST_RIP};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM-entry checks of SDM vol. 3, 26.2 and 26.3, made by ourselves before the entry: silicon only says "invalid state",
- * and Bochs lets some of it pass. Pure. */
+/* The VM-entry checks of SDM vol. 3, 26.2 and 26.3, made by ourselves before the entry: silicon only says "invalid
+ * state", and Bochs lets some of it pass. Pure. */
 #ifndef HV_VMX_AUDIT_H
 #define HV_VMX_AUDIT_H
 
@@ -15,7 +15,10 @@ struct vmx_view {
 	const struct vmx_cap *cap;
 };
 
-static inline uint64_t vmx_view_read(const struct vmx_view *w, uint32_t field) { return w->read(w->context, field); }
+static inline uint64_t vmx_view_read(const struct vmx_view *w, uint32_t field)
+{
+	return w->read(w->context, field);
+}
 
 /* The first rule that does not hold, as a string constant "section: rule", or 0. Rules that begin with "Umbra:" are our
  * own (DESIGN: real CR0.PE=PG=WP=1, CR4.PAE=1, PCIDE=0, EFER.NXE=1). Each part alone: */

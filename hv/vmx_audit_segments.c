@@ -26,9 +26,18 @@ static struct segment segment(const struct vmx_view *w, enum seg s)
 	};
 }
 
-static bool usable(struct segment s) { return !(s.attr & SEG_UNUSABLE); }
-static unsigned dpl(struct segment s) { return s.attr >> SEG_DPL_SHIFT & 3; }
-static unsigned type(struct segment s) { return s.attr & SEG_TYPE; }
+static bool usable(struct segment s)
+{
+	return !(s.attr & SEG_UNUSABLE);
+}
+static unsigned dpl(struct segment s)
+{
+	return s.attr >> SEG_DPL_SHIFT & 3;
+}
+static unsigned type(struct segment s)
+{
+	return s.attr & SEG_TYPE;
+}
 
 /* What is the same for all: present, reserved bits, granularity against limit. */
 static bool common(struct segment s)
@@ -81,7 +90,8 @@ static const char *audit_data(const struct vmx_view *w)
 			return "26.3.1.2: FS or GS base";
 		if (!usable(s))
 			continue;
-		if (!(type(s) & TYPE_ACCESSED) || (type(s) & TYPE_CODE && !(type(s) & TYPE_READABLE)) || !(s.attr & SEG_S))
+		if (!(type(s) & TYPE_ACCESSED) || (type(s) & TYPE_CODE && !(type(s) & TYPE_READABLE)) ||
+			!(s.attr & SEG_S))
 			return "26.3.1.2: data segment type";
 		if (type(s) <= 11 && dpl(s) < (s.selector & RPL))
 			return "26.3.1.2: data segment DPL against RPL";
@@ -100,7 +110,7 @@ static const char *audit_system(const struct vmx_view *w, bool long_mode)
 	if (type(tr) != TYPE_TSS_BUSY && (long_mode || type(tr) != TYPE_TSS16_BUSY))
 		return "26.3.1.2: TR type";
 	if (usable(ldt) && (ldt.selector & TI || type(ldt) != TYPE_LDT || ldt.attr & SEG_S || !common(ldt) ||
-		!vcpu_canonical(ldt.base)))
+				   !vcpu_canonical(ldt.base)))
 		return "26.3.1.2: LDTR";
 	if (!vcpu_canonical(vmx_view_read(w, VMCS_GUEST_GDTR_BASE)) || vmx_view_read(w, VMCS_GUEST_GDTR_LIMIT) >> 16)
 		return "26.3.1.3: GDTR";

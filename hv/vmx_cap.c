@@ -30,7 +30,10 @@
 struct vmx_cap vmx_cap;
 
 /* A control that this hypervisor cannot do without. */
-struct need { uint32_t bit; const char *missing; };
+struct need {
+	uint32_t bit;
+	const char *missing;
+};
 
 static const struct need pin_needs[] = {
 	{PIN_EXTERNAL_INTERRUPT, "VMX control external-interrupt exiting"},

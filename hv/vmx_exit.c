@@ -70,8 +70,8 @@ static const char *const exit_names[VMX_EXITS] = {
 /* An event whose delivery the exit interrupted is delivered again (SDM vol. 3, 27.2.4). */
 static void redeliver(struct vcpu *v)
 {
-	static const enum event_type type[] = {EVENT_INTERRUPT, EVENT_NONE, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFT_INTERRUPT,
-		EVENT_SOFT_EXCEPTION, EVENT_SOFT_EXCEPTION, EVENT_NONE};
+	static const enum event_type type[] = {EVENT_INTERRUPT, EVENT_NONE, EVENT_NMI, EVENT_EXCEPTION,
+		EVENT_SOFT_INTERRUPT, EVENT_SOFT_EXCEPTION, EVENT_SOFT_EXCEPTION, EVENT_NONE};
 	uint32_t info = (uint32_t)vmread(VMCS_VECTORING);
 
 	if (!(info & INTERRUPTION_VALID))
@@ -92,8 +92,8 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION);
 
 	if ((info & INTERRUPTION_TYPE) == INTERRUPTION_NMI) {
-		/* The host's handler runs as if it had been interrupted here; its IRET opens NMIs again. Guests have none, so
-		 * none are blocked there (Bochs says they are). */
+		/* The host's handler runs as if it had been interrupted here; its IRET opens NMIs again. Guests have
+		 * none, so none are blocked there (Bochs says they are). */
 		vmwrite(VMCS_INTERRUPTIBILITY, vmread(VMCS_INTERRUPTIBILITY) & ~(uint64_t)BLOCKING_NMI);
 		asm volatile("int %0" : : "i"(VECTOR_NMI) : "memory");
 		e->reason = EXIT_NMI;
@@ -206,7 +206,7 @@ const uint8_t vmx_exit_plain[VMX_EXITS] = {
 	[VMX_EXIT_PAUSE] = EXIT_NOP,
 	[VMX_EXIT_GETSEC] = EXIT_UNDEFINED,
 	[VMX_EXIT_RSM] = EXIT_UNDEFINED,
-	[VMX_EXIT_VMCALL ... VMX_EXIT_VMXON] = EXIT_UNDEFINED,
+	[VMX_EXIT_VMCALL... VMX_EXIT_VMXON] = EXIT_UNDEFINED,
 	[VMX_EXIT_MWAIT] = EXIT_UNDEFINED,
 	[VMX_EXIT_MONITOR] = EXIT_UNDEFINED,
 	[VMX_EXIT_INVEPT] = EXIT_UNDEFINED,

@@ -21,8 +21,8 @@ static void pass_through(uint8_t *bitmap, uint32_t msr)
 {
 	uint32_t n = msr - BITMAP_HIGH_FIRST;
 
-	bitmap[BITMAP_READ_HIGH + n / 8] &= (uint8_t)~(1u << n % 8);
-	bitmap[BITMAP_WRITE_HIGH + n / 8] &= (uint8_t)~(1u << n % 8);
+	bitmap[BITMAP_READ_HIGH + n / 8] &= (uint8_t) ~(1u << n % 8);
+	bitmap[BITMAP_WRITE_HIGH + n / 8] &= (uint8_t) ~(1u << n % 8);
 }
 
 static void setup_controls(const struct vmx_vcpu *x)

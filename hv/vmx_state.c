@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* struct vcpu to the VMCS and back.
  *
- * Real CR0.PE=PG=WP=1, CR4.PAE=1, EFER.NXE=1, always: the shadow's tables need them. The guest sees its own values through
- * the read shadows; the bits of CR0_GUEST are its own in the hardware too. */
+ * Real CR0.PE=PG=WP=1, CR4.PAE=1, EFER.NXE=1, always: the shadow's tables need them. The guest sees its own values
+ * through the read shadows; the bits of CR0_GUEST are its own in the hardware too. */
 #include "guest/cr.h"
 #include "guest/msr.h"
 #include "hv/fpu.h"

@@ -8,17 +8,13 @@
 #include "mm/rcu.h"
 
 #define BUSY_US 200 /* another harvest has the turn: try again so much later */
-#define MICROSECONDS 1000000UL
-
-static uint64_t ticks(uint64_t us) { return us * (host_clock_hz() / MICROSECONDS); }
 
 static void print_longest(const struct vm *vm)
 {
-	uint64_t us = host_clock_hz() / MICROSECONDS;
-
-	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits", vm->config.name,
-		load_relaxed(&vm->mmu.stats.worst_fault) / us, load_relaxed(&vm->mmu.lock.longest) / us,
-		load_relaxed(&vm->vcpu[0]->irqs_off) / us, load_relaxed(&vm->vcpu[0]->exits));
+	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits",
+		vm->config.name, ticks_us(load_relaxed(&vm->mmu.stats.worst_fault)),
+		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(load_relaxed(&vm->vcpu[0]->irqs_off)),
+		load_relaxed(&vm->vcpu[0]->exits));
 }
 
 /* The vCPU has stopped, with its handlers. False: another harvest has the turn. */
@@ -67,12 +63,12 @@ uint64_t walker_poll(uint64_t now)
 			continue;
 		if (load_acquire(&g->runner.stopped)) { /* partner: stop() in runner.c */
 			if (!end_guest(g))
-				again = now + ticks(BUSY_US);
+				again = now + us_ticks(BUSY_US);
 		} else if (g->vm->has_replica) {
 			if (now >= g->next_round) {
 				bool busy = replica_round(&g->vm->replica, 0) == LOG_BUSY;
 
-				g->next_round = host_clock() + ticks(busy ? BUSY_US : g->vm->config.period_us);
+				g->next_round = host_clock() + us_ticks(busy ? BUSY_US : g->vm->config.period_us);
 			}
 			again = g->next_round;
 		}

@@ -4,7 +4,10 @@
 
 static const char *why;
 
-static struct vcpu *vcpu(void **state) { return &((struct vcpu_test *)*state)->v; }
+static struct vcpu *vcpu(void **state)
+{
+	return &((struct vcpu_test *)*state)->v;
+}
 
 /* Paging on, four levels, with an empty root table at 0x10000. */
 static void enter_long_mode(struct vcpu *v)

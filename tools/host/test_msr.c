@@ -4,14 +4,27 @@
 
 static const char *why;
 
-static struct vcpu *vcpu(void **state) { return &((struct vcpu_test *)*state)->v; }
+static struct vcpu *vcpu(void **state)
+{
+	return &((struct vcpu_test *)*state)->v;
+}
 
 static void kept_registers(void **state)
 {
-	static const struct { uint32_t index; uint64_t value; } table[] = {
-		{MSR_STAR, 0x0023001000000000}, {MSR_LSTAR, 0xffffffff81000000}, {MSR_CSTAR, 0x1000}, {MSR_SFMASK, 0x47700},
-		{MSR_SYSENTER_CS, 0x10}, {MSR_SYSENTER_ESP, 0xffff800000001000}, {MSR_SYSENTER_EIP, 0x7fffffffffff},
-		{MSR_TSC_AUX, 0xffffffff}, {MSR_PAT, 0x0407050600070106}, {MSR_MTRR_DEF_TYPE, 0xc06},
+	static const struct {
+		uint32_t index;
+		uint64_t value;
+	} table[] = {
+		{MSR_STAR, 0x0023001000000000},
+		{MSR_LSTAR, 0xffffffff81000000},
+		{MSR_CSTAR, 0x1000},
+		{MSR_SFMASK, 0x47700},
+		{MSR_SYSENTER_CS, 0x10},
+		{MSR_SYSENTER_ESP, 0xffff800000001000},
+		{MSR_SYSENTER_EIP, 0x7fffffffffff},
+		{MSR_TSC_AUX, 0xffffffff},
+		{MSR_PAT, 0x0407050600070106},
+		{MSR_MTRR_DEF_TYPE, 0xc06},
 	};
 	struct vcpu *v = vcpu(state);
 	uint64_t value;
@@ -27,12 +40,28 @@ static void kept_registers(void **state)
 
 static void refused_values(void **state)
 {
-	static const struct { uint32_t index; uint64_t value; } table[] = {
-		{MSR_LSTAR, 0x800000000000}, {MSR_CSTAR, 1UL << 63}, {MSR_SFMASK, 1UL << 32}, {MSR_SYSENTER_CS, 1UL << 32},
-		{MSR_SYSENTER_ESP, 0x800000000000}, {MSR_SYSENTER_EIP, 0x7fff800000000000}, {MSR_TSC_AUX, 1UL << 32},
-		{MSR_PAT, 2}, {MSR_PAT, 3UL << 56}, {MSR_PAT, 8}, {MSR_MTRR_DEF_TYPE, 7}, {MSR_MTRR_DEF_TYPE, 2},
-		{MSR_MTRR_DEF_TYPE, 1UL << 12}, {MSR_MISC_ENABLE, 1UL << 34}, {MSR_APIC_BASE, 0xfee00900},
-		{MSR_BIOS_SIGN_ID, 1}, {MSR_MTRRCAP, 0}, {MSR_EFER, 1UL << 63},
+	static const struct {
+		uint32_t index;
+		uint64_t value;
+	} table[] = {
+		{MSR_LSTAR, 0x800000000000},
+		{MSR_CSTAR, 1UL << 63},
+		{MSR_SFMASK, 1UL << 32},
+		{MSR_SYSENTER_CS, 1UL << 32},
+		{MSR_SYSENTER_ESP, 0x800000000000},
+		{MSR_SYSENTER_EIP, 0x7fff800000000000},
+		{MSR_TSC_AUX, 1UL << 32},
+		{MSR_PAT, 2},
+		{MSR_PAT, 3UL << 56},
+		{MSR_PAT, 8},
+		{MSR_MTRR_DEF_TYPE, 7},
+		{MSR_MTRR_DEF_TYPE, 2},
+		{MSR_MTRR_DEF_TYPE, 1UL << 12},
+		{MSR_MISC_ENABLE, 1UL << 34},
+		{MSR_APIC_BASE, 0xfee00900},
+		{MSR_BIOS_SIGN_ID, 1},
+		{MSR_MTRRCAP, 0},
+		{MSR_EFER, 1UL << 63},
 	};
 	struct vcpu *v = vcpu(state);
 
@@ -42,8 +71,8 @@ static void refused_values(void **state)
 
 static void unknown_ones_fault_and_count(void **state)
 {
-	static const uint32_t unknown[] = {0, 1, 0x3a, 0x48, 0x17a, 0x200, 0x480, 0x490, 0x802, 0xc0000084 + 8, 0xc0010117,
-		0xffffffff};
+	static const uint32_t unknown[] = {
+		0, 1, 0x3a, 0x48, 0x17a, 0x200, 0x480, 0x490, 0x802, 0xc0000084 + 8, 0xc0010117, 0xffffffff};
 	struct vcpu *v = vcpu(state);
 	uint64_t value;
 

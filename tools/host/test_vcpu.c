@@ -21,7 +21,12 @@ static void multiboot_entry_state(void **state)
 	assert_int_equal(v->activity, VCPU_RUNNABLE);
 }
 
-struct meeting { enum event_type type; uint8_t first, second; bool error; int result; };
+struct meeting {
+	enum event_type type;
+	uint8_t first, second;
+	bool error;
+	int result;
+};
 #define TRIPLE (-1)
 
 /* SDM vol. 3, table 6-5: what is delivered when `second` comes while `first` is delivered. */

@@ -26,8 +26,10 @@ static const struct vmx_cap cap = {
 	.secondary = {0, 0x001fffff},
 	.exit = {0x36dfb, 0x7fffff},
 	.entry = {0x11fb, 0xffff},
-	.cr0_must = CR0_PE | CR0_NE | CR0_PG, .cr0_may = 0xffffffff,
-	.cr4_must = CR4_VMXE, .cr4_may = 0x3727ff,
+	.cr0_must = CR0_PE | CR0_NE | CR0_PG,
+	.cr0_may = 0xffffffff,
+	.cr4_must = CR4_VMXE,
+	.cr4_may = 0x3727ff,
 	.phys_bits = PHYS_BITS,
 };
 
@@ -112,7 +114,11 @@ static void good_ones_pass(void **state)
 }
 
 /* One broken field, and words of the rule that must be named. */
-struct broken { uint32_t at; uint64_t value; const char *rule; };
+struct broken {
+	uint32_t at;
+	uint64_t value;
+	const char *rule;
+};
 
 static void check_broken(const struct broken *b, unsigned n)
 {
@@ -123,8 +129,8 @@ static void check_broken(const struct broken *b, unsigned n)
 		field[b[i].at] = b[i].value;
 		rule = vmx_audit(&view);
 		if (!rule || !strstr(rule, b[i].rule))
-			fail_msg("field 0x%x = 0x%lx: got \"%s\", not \"%s\"", b[i].at, b[i].value, rule ? rule : "passes",
-				b[i].rule);
+			fail_msg("field 0x%x = 0x%lx: got \"%s\", not \"%s\"", b[i].at, b[i].value,
+				rule ? rule : "passes", b[i].rule);
 	}
 }
 #define CHECK_BROKEN(table) check_broken(table, sizeof table / sizeof *table)
@@ -168,7 +174,8 @@ static void injection_rules(void **state)
 		{VMCS_ENTRY_INTERRUPTION, INJECT(INTERRUPTION_NMI, 3), "vector against"},
 		{VMCS_ENTRY_INTERRUPTION, INJECT(INTERRUPTION_EXCEPTION, 32), "vector against"},
 		{VMCS_ENTRY_INTERRUPTION, INJECT(INTERRUPTION_EXCEPTION, 13), "deliver-error-code"},
-		{VMCS_ENTRY_INTERRUPTION, INJECT(INTERRUPTION_EXCEPTION | INTERRUPTION_HAS_ERROR, 6), "deliver-error-code"},
+		{VMCS_ENTRY_INTERRUPTION, INJECT(INTERRUPTION_EXCEPTION | INTERRUPTION_HAS_ERROR, 6),
+			"deliver-error-code"},
 		{VMCS_ENTRY_INTERRUPTION, INJECT(INTERRUPTION_SOFT_INTERRUPT, 0x80), "instruction length"},
 	};
 

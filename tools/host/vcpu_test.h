@@ -31,8 +31,13 @@ static inline struct cpuid_regs full_host(uint32_t leaf, uint32_t subleaf)
 		if (subleaf == 2)
 			return (struct cpuid_regs){256, 576, 0, 0};
 		if (subleaf >= 5 && subleaf <= 7)
-			return (struct cpuid_regs){subleaf == 5 ? 64 : subleaf == 6 ? 512 : 1024,
-				subleaf == 5 ? 1088 : subleaf == 6 ? 1152 : 1664, 0, 0};
+			return (struct cpuid_regs){subleaf == 5   ? 64
+						   : subleaf == 6 ? 512
+								  : 1024,
+				subleaf == 5   ? 1088
+				: subleaf == 6 ? 1152
+					       : 1664,
+				0, 0};
 		return (struct cpuid_regs){~0u, ~0u, ~0u, ~0u};
 	case 0x80000000:
 		return (struct cpuid_regs){0x80000008, 0, 0, 0};
