@@ -5,6 +5,7 @@
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
 #   make bench      the cost table
 #   make lint       the rules of the tree
+#   make torture    random operations with real threads      make mutants   broken variants that tests must catch
 # CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
 
 BUILD ?= build
@@ -48,7 +49,7 @@ UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
 UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
 IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
 
-.PHONY: all images run check iso lint bench clean deps tests
+.PHONY: all images run torture mutants check iso lint bench clean deps tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -119,7 +120,7 @@ HOST := $(COMMON) -pthread
 HOST_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 HOST_plain := -O2
-HOST_LIB := $(PURE) $(filter-out $(wildcard tools/host/test_*.c tools/host/thread_*.c),$(wildcard tools/host/*.c))
+HOST_LIB := $(PURE) $(wildcard tools/host/host*.c) tools/host/machine.c
 
 TEST_BIN := $(patsubst tools/host/%.c,$(BUILD)/host/asan/%,$(wildcard tools/host/test_*.c tools/host/thread_*.c))
 TEST_BIN += $(patsubst tools/host/%.c,$(BUILD)/host/tsan/%,$(wildcard tools/host/thread_*.c))
@@ -155,6 +156,17 @@ check: all tests
 
 bench: all
 	tools/bench --build $(BUILD)
+
+# Random operations with real threads, in every build and slab mode; a seed is printed, and SEED=n replays it.
+SECONDS ?= 10
+SEED ?= 0
+TORTURE := plain.normal plain.lifo plain.poison asan.lifo tsan.lifo
+torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
+	@set -e; for t in $(TORTURE); do echo "$$t:"; $(BUILD)/host/$${t%.*}/torture $(SECONDS) $(SEED) $${t#*.}; done
+
+# Deliberately broken variants, each of which a test must catch.
+mutants: | deps
+	tools/host/mutants $(FILTER)
 
 lint: | deps
 	tools/lint

@@ -79,7 +79,9 @@ struct mmu {
 	struct shadow **hash;     /* shadow pages by (gfn, role) */
 	uint64_t hash_mask, hash_seed;
 	struct shadow *unsync;    /* list of unsync shadow pages */
-	unsigned unsync_upper;    /* those of level 2 and above among them */
+	atomic32 unsync_all;      /* how many; written under the lock, read by anyone */
+	atomic32 unsync_upper;    /* those of level 2 and above among them; likewise */
+	uint64_t sync_call;       /* calls of sync_all so far */
 	struct shadow *all;       /* every shadow page, for the audit */
 	uint64_t used, budget;    /* shadow pages */
 	unsigned phys_bits;       /* MAXPHYADDR that the guest sees; fixed before it runs */

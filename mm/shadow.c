@@ -113,7 +113,7 @@ void shadow_set_unsync(struct shadow *s)
 {
 	struct mmu *m = s->mmu;
 
-	s->syncing = false;
+	s->syncing = 0;
 	if (s->unsync)
 		return;
 	s->unsync = true;
@@ -122,8 +122,10 @@ void shadow_set_unsync(struct shadow *s)
 	if (m->unsync)
 		m->unsync->unsync_prev = s;
 	m->unsync = s;
+	/* before the frame becomes writable, so whoever writes it finds them; partner: the loads without the lock */
+	count_add(&m->unsync_all, 1);
 	if (s->role.level > 1)
-		m->unsync_upper++;
+		count_add(&m->unsync_upper, 1);
 	count_add(&m->stats.unsyncs, 1);
 }
 
@@ -133,15 +135,18 @@ void shadow_clear_unsync(struct shadow *s)
 
 	if (!s->unsync)
 		return;
-	s->unsync = s->syncing = false;
+	s->unsync = false;
+	s->syncing = 0;
 	if (s->unsync_prev)
 		s->unsync_prev->unsync_next = s->unsync_next;
 	else
 		m->unsync = s->unsync_next;
 	if (s->unsync_next)
 		s->unsync_next->unsync_prev = s->unsync_prev;
+	/* release: the sptes read again before it; partner: the acquiring loads of whoever then need not sync */
+	store_release(&m->unsync_all, load_relaxed(&m->unsync_all) - 1);
 	if (s->role.level > 1)
-		m->unsync_upper--;
+		store_release(&m->unsync_upper, load_relaxed(&m->unsync_upper) - 1);
 }
 
 void shadow_kill(struct shadow *s, struct shadow **list)

@@ -54,7 +54,8 @@ struct shadow {
 	atomic64 *guest;          /* the guest table's entries in host memory, while its slot lives; 0 when direct */
 	atomic32 state;           /* enum shadow_state; written under the lock, read by mmu_enter without it */
 	bool unsync;
-	bool syncing;             /* a sync is between protection and clearing unsync; a write clears it */
+	const void *syncing;      /* the flow that is between its first protection and its last read; a write clears it */
+	uint64_t read_call;       /* the last call of sync_all that has read all of it */
 	uint8_t writes;           /* times it went unsync since something was last installed in it */
 	uint32_t pins;            /* loaded roots, builders, syncers */
 	uint32_t present;         /* sptes that are not 0 */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Protecting guest tables and reading them again.
  *
- * Shadowing a table, and unsync to synced, use one order: protect the frame, flush and collect the acknowledgements, then
- * publish or clear the flag, and only then read gptes. A gpte read earlier could be overwritten through a stale writable
- * translation without anyone noticing (HAZARDS H40a, H50).
+ * Shadowing a table, and unsync to synced, use one order: protect the frame, flush and collect the acknowledgements, and
+ * only then read gptes. A gpte read earlier could be overwritten through a stale writable translation without anyone
+ * noticing (HAZARDS H40a, H50). A table that is synced keeps its unsync flag until the last gpte is read: between protection
+ * and reading it is not in step, and a vCPU that has changed an entry and executes INVLPG, loads CR3 or follows a link must
+ * not take it for being so (found by tools/host/torture.c under TSan, when the flag was cleared first). A write meanwhile
+ * faults, for the frame is protected, and takes the mark `syncing` away, which keeps the flag.
  *
  * Protection takes no lock: it is a reader of the frame's chain. It misses nothing, because the count (or the syncing mark)
  * was raised under the lock before the walk began, and every install reads it under the lock after that. A fix-up that
@@ -158,63 +161,83 @@ static void read_table(struct shadow *s)
 	}
 }
 
-/* Pins up to BATCH unsync tables that nobody is syncing. */
-static unsigned take_batch(struct mmu *m, struct shadow **batch)
-{
-	unsigned n = 0, looked = 0;
+/* One flow through sync_all. */
+struct sync {
+	struct mmu *mmu;
+	uint64_t call;
+	struct shadow *batch[BATCH];
+	unsigned n;
+	bool busy; /* some table is being read by a flow that began before: not all is in step when this one is through */
+};
 
+/* Pins up to BATCH unsync tables that nobody is syncing and that no call has read since this one began. */
+static bool take_batch(struct sync *y)
+{
+	struct mmu *m = y->mmu;
+	unsigned looked = 0;
+	struct shadow *s;
+
+	y->n = 0;
 	lock_take(&m->lock);
-	for (struct shadow *s = m->unsync; s && n < BATCH && looked++ < STEP; s = s->unsync_next) {
-		if (s->syncing)
+	for (s = m->unsync; s && y->n < BATCH && looked < STEP; s = s->unsync_next, looked++) {
+		if (s->read_call >= y->call)
 			continue;
-		s->syncing = true;
+		if (s->syncing) {
+			y->busy = true;
+			continue;
+		}
+		s->syncing = y;
 		s->pins++;
-		batch[n++] = s;
+		y->batch[y->n++] = s;
 	}
+	if (s && looked == STEP && y->n == 0)
+		y->busy = true; /* other vCPUs keep writing that many tables */
 	lock_drop(&m->lock);
-	return n;
+	return y->n > 0;
 }
 
-static void sync_batch(struct mmu *m, struct shadow **batch, unsigned n)
+/* The table stays unsync, and on the list, until it has been read: whoever meets it meanwhile (INVLPG, a CR3 load, a link,
+ * the quick path) must not take it for being in step. A write after the protection faults, and clears syncing. */
+static void sync_batch(struct sync *y)
 {
+	struct mmu *m = y->mmu;
 	struct protect p = {0};
 	bool done[BATCH];
 
-	for (unsigned i = 0; i < n; i++)
-		done[i] = protect_frame(slot_find(m, batch[i]->gfn), batch[i]->gfn, &p);
+	for (unsigned i = 0; i < y->n; i++)
+		done[i] = protect_frame(slot_find(m, y->batch[i]->gfn), y->batch[i]->gfn, &p);
 	if (p.saw || tlb_owing(m))
 		tlb_flush(m);
 	park("sync-flushed");
+	for (unsigned i = 0; i < y->n; i++)
+		read_table(y->batch[i]);
 	lock_take(&m->lock);
-	for (unsigned i = 0; i < n; i++) {
-		/* a write since then cleared syncing: the table stays unsync, and is read all the same */
-		if (done[i] && batch[i]->syncing)
-			shadow_clear_unsync(batch[i]);
-		batch[i]->syncing = false;
-	}
-	lock_drop(&m->lock);
-	for (unsigned i = 0; i < n; i++)
-		read_table(batch[i]);
-	lock_take(&m->lock);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < y->n; i++) {
+		struct shadow *s = y->batch[i];
+
+		if (s->read_call < y->call)
+			s->read_call = y->call;
+		if (s->syncing == y) {
+			if (done[i])
+				shadow_clear_unsync(s);
+			s->syncing = 0;
+		}
 		count_add(&m->stats.synced, 1);
-		shadow_unpin(batch[i]);
+		shadow_unpin(s);
 	}
 	lock_drop(&m->lock);
 }
 
 enum mmu_outcome sync_all(struct mmu *m)
 {
-	struct shadow *batch[BATCH];
-	uint64_t left = m->budget; /* each table once, unless it is written again and again meanwhile */
-	unsigned n;
+	struct sync y = {.mmu = m};
 
-	while (left > 0 && (n = take_batch(m, batch)) > 0) {
-		sync_batch(m, batch, n);
-		left -= n < left ? n : left;
-	}
-	/* what is left is being synced by another flow, or written by another vCPU */
-	return m->unsync ? MMU_RETRY : MMU_RESUME;
+	lock_take(&m->lock);
+	y.call = ++m->sync_call;
+	lock_drop(&m->lock);
+	while (take_batch(&y))
+		sync_batch(&y);
+	return y.busy ? MMU_RETRY : MMU_RESUME;
 }
 
 bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
@@ -225,7 +248,7 @@ bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
 	unsigned level;
 	spte_t *p;
 
-	if (m->unsync_upper) { /* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1) */
+	if (load_acquire(&m->unsync_upper)) { /* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1) */
 		if (sync_all(m) == MMU_RETRY)
 			v->root_stale = v->sync_wanted = true;
 		store_relaxed(&v->seen, 0);

@@ -6,7 +6,8 @@
 #include "mm/shadow.h"
 #include "tools/host/machine.h"
 
-#define TRIES 1000 /* faults that one access may take */
+#define TRIES 1000      /* faults that one access may take */
+#define WAITS 10000000 /* turns given to other threads, whose work an entry or a fault waits for */
 
 static void die(const char *what, uint64_t at)
 {
@@ -77,7 +78,9 @@ static struct machine_psc *psc_entry(struct machine *c, uint64_t at, unsigned le
 /* The run loop's way into the guest. */
 static void enter(struct machine *c)
 {
-	for (unsigned i = 0; i < TRIES; i++) {
+	for (unsigned i = 0; i < WAITS; i++) {
+		enum mmu_outcome o;
+
 		switch (mmu_enter(&c->vcpu)) {
 		case MMU_ENTER:
 			return;
@@ -86,8 +89,11 @@ static void enter(struct machine *c)
 			mmu_flushed(&c->vcpu);
 			break;
 		case MMU_RELOAD:
-			if (mmu_reload(&c->vcpu, &c->fault) == MMU_END)
+			o = mmu_reload(&c->vcpu, &c->fault);
+			if (o == MMU_END)
 				die(c->fault.reason, 0);
+			if (o == MMU_RETRY)
+				host_relax();
 			break;
 		}
 	}
@@ -195,7 +201,7 @@ static void drop_address(struct machine *c, uint64_t at)
 
 bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *value)
 {
-	for (unsigned i = 0; i < TRIES; i++) {
+	for (unsigned tries = 0, waits = 0; tries < TRIES && waits < WAITS;) {
 		uint32_t error;
 
 		if (!load_relaxed(&c->vcpu.in_guest))
@@ -209,8 +215,14 @@ bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *v
 		drop_address(c, at);
 		c->faults++;
 		c->outcome = mmu_fault(&c->vcpu, gva(at), error, &c->fault);
-		if (c->outcome != MMU_RESUME && c->outcome != MMU_RETRY)
+		if (c->outcome == MMU_RETRY) {
+			waits++;
+			host_relax();
+		} else if (c->outcome == MMU_RESUME) {
+			tries++;
+		} else {
 			return false;
+		}
 	}
 	die("no progress", at);
 	return false;

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* Torture: two guests of two vCPUs each share the slabs; every vCPU is a thread that writes through aliases, remaps, turns
+ * tables into large pages and back, reloads CR3, stores as a device would and zaps; two walkers harvest both guests into
+ * replicas beside them, start and stop the other view of the log, and make and destroy a slab cache now and then.
+ *
+ * What must hold: every load gives what this vCPU stored last (each has a word of its own in every frame, so that all of them
+ * share pages and none shares data); and at each quiet point, with all threads parked, one more harvest makes the replicas
+ * equal to the guests' memory, and the audits find nothing.
+ *
+ *   torture SECONDS SEED normal|lifo|poison
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mm/rcu.h"
+#include "mm/replica.h"
+#include "mm/shadow.h"
+#include "tools/host/machine.h"
+#include "tools/host/native.h"
+
+#define GUESTS 2u
+#define VCPUS 2u
+#define CPUS (GUESTS * VCPUS + 2)
+#define PAGES 3072UL                 /* of RAM, 12 MiB */
+#define FRAMES 96u                   /* data pages in play … */
+#define FRAME_BASE 0x800000UL        /* … inside one 2 MiB of guest-physical memory */
+#define TABLES_GFN 0x380UL           /* where the second vCPU's tables begin */
+#define MAPPINGS 256u                /* 4 KiB pages of a vCPU's window */
+#define WINDOW(vcpu) ((1UL << 30) + ((uint64_t)(vcpu) << 33))
+#define BIG(vcpu) (WINDOW(vcpu) + (1UL << 30)) /* where the large page comes and goes */
+#define RW (GPTE_P | GPTE_W | GPTE_U)
+#define QUIET_MS 400
+#define PERCENT 100
+
+struct vcpu {
+	struct machine machine;
+	uint64_t root, seed;
+	uint64_t value[FRAMES];      /* last stored to this vCPU's word of each frame */
+	uint32_t frame[MAPPINGS];    /* what its window maps, + 1; 0: nothing */
+	bool big;                    /* the large page is there, else a table of the same pages */
+	uint64_t big_table;          /* gpte of that table */
+	atomic64 operations;
+};
+
+struct guest {
+	struct vcpu vcpu[VCPUS];
+	struct replica replica;
+	atomic64 remaps, zaps, rounds, stores;
+};
+
+static struct guest guests[GUESTS];
+static struct slab_cache private_cache[2];
+static atomic32 quiet, parked, stop;
+static atomic64 caches;
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void wrong(const char *what, uint64_t a, uint64_t b, uint64_t c)
+{
+	fprintf(stderr, "torture: %s (%#lx %#lx %#lx)\n", what, a, b, c);
+	exit(1);
+}
+
+static struct mmu *mmu_of(struct guest *g)
+{
+	return &g->vcpu[0].machine.mmu;
+}
+
+static uint64_t frame_at(uint32_t frame, unsigned vcpu)
+{
+	return FRAME_BASE + frame * PAGE_SIZE + vcpu * 8;
+}
+
+static void reload(struct vcpu *v)
+{
+	struct mmu_paging p = v->machine.vcpu.paging;
+
+	machine_exit(&v->machine);
+	while (mmu_set_paging(&v->machine.vcpu, &p, &v->machine.fault) == MMU_RETRY)
+		host_relax();
+}
+
+/* A frame through some mapping of it: the identity, the window if it shows it, or the large page. */
+static uint64_t pick_address(struct vcpu *v, unsigned i, uint64_t r, uint32_t *frame)
+{
+	uint32_t m = r % MAPPINGS;
+
+	*frame = (r >> 8) % FRAMES;
+	switch (r >> 20 & 3) {
+	case 0:
+		return frame_at(*frame, i);
+	case 1:
+		return BIG(i) + *frame * PAGE_SIZE + i * 8;
+	default:
+		if (!v->frame[m])
+			return frame_at(*frame, i);
+		*frame = v->frame[m] - 1;
+		return WINDOW(i) + m * PAGE_SIZE + i * 8;
+	}
+}
+
+static void touch(struct vcpu *v, unsigned i, uint64_t r, bool store)
+{
+	uint32_t frame;
+	uint64_t at = pick_address(v, i, r, &frame), value = r, seen;
+
+	if (store) {
+		if (!machine_store(&v->machine, at, value))
+			wrong("a store was refused", at, (uint64_t)v->machine.outcome, v->machine.fault.error);
+		v->value[frame] = value;
+		return;
+	}
+	seen = machine_load(&v->machine, at);
+	if (seen != v->value[frame])
+		wrong("a load gave another value", at, seen, v->value[frame]);
+}
+
+static void remap(struct guest *g, struct vcpu *v, unsigned i, uint64_t r)
+{
+	uint32_t m = r % MAPPINGS, frame = (r >> 8) % (FRAMES + 8);
+
+	v->frame[m] = frame < FRAMES ? frame + 1 : 0;
+	machine_map(&v->machine, v->root, WINDOW(i) + m * PAGE_SIZE, v->frame[m] ? frame_at(frame, 0) | RW : 0, 1);
+	count_add(&g->remaps, 1);
+}
+
+static void toggle_big(struct guest *g, struct vcpu *v, unsigned i)
+{
+	v->big = !v->big;
+	machine_store(&v->machine, machine_pte(&v->machine, v->root, BIG(i), 2),
+		v->big ? FRAME_BASE | RW | GPTE_PS : v->big_table);
+	machine_invlpg(&v->machine, BIG(i));
+	count_add(&g->remaps, 1);
+}
+
+static void device_store(struct guest *g, struct vcpu *v, unsigned i, uint64_t r)
+{
+	uint32_t frame = (r >> 8) % FRAMES;
+
+	if (!mmu_write(mmu_of(g), gpa(frame_at(frame, i)), &r, sizeof r))
+		wrong("a host store was refused", frame, 0, 0);
+	v->value[frame] = r;
+	count_add(&g->stores, 1);
+}
+
+static void operate(struct guest *g, struct vcpu *v, unsigned i)
+{
+	uint64_t r = host_random(&v->seed);
+	unsigned dice = (r >> 40) % (PERCENT * 10);
+
+	if (dice < 120) {
+		remap(g, v, i, r);
+		machine_invlpg(&v->machine, WINDOW(i) + r % MAPPINGS * PAGE_SIZE);
+	} else if (dice < 140) {
+		for (unsigned n = 0; n < 8; n++)
+			remap(g, v, i, r + n * 0x10001);
+		reload(v);
+	} else if (dice < 160) {
+		toggle_big(g, v, i);
+	} else if (dice < 180) {
+		device_store(g, v, i, r);
+	} else if (dice == 180 && (r >> 52 & 3) == 0) {
+		machine_exit(&v->machine);
+		mmu_zap_all(mmu_of(g));
+		count_add(&g->zaps, 1);
+	} else {
+		touch(v, i, r, dice & 1);
+	}
+	count_add(&v->operations, 1);
+}
+
+static void park_if_quiet(void)
+{
+	if (!load_acquire(&quiet))
+		return;
+	fetch_add_seq(&parked, 1);
+	while (load_acquire(&quiet))
+		usleep(100);
+	fetch_sub_seq(&parked, 1);
+}
+
+static void run_vcpu(unsigned cpu)
+{
+	struct guest *g = &guests[cpu / VCPUS];
+	struct vcpu *v = &g->vcpu[cpu % VCPUS];
+
+	while (!load_acquire(&stop)) {
+		for (unsigned n = 0; n < 64; n++)
+			operate(g, v, cpu % VCPUS);
+		park_if_quiet();
+	}
+}
+
+static void churn_cache(struct slab_cache *c)
+{
+	void *object[100];
+
+	slab_init(c, "private", 0, 64, 8, PAGE_ANY, 0);
+	for (unsigned i = 0; i < 100; i++)
+		if (!(object[i] = slab_alloc(c)))
+			wrong("no memory for a private cache", i, 0, 0);
+	for (unsigned i = 0; i < 100; i++)
+		slab_free(c, object[i]);
+	slab_destroy(c);
+	count_add(&caches, 1);
+}
+
+static void run_walker(unsigned w)
+{
+	uint64_t seed = 99 + w, pages;
+
+	while (!load_acquire(&stop)) {
+		struct guest *g = &guests[host_random(&seed) % GUESTS];
+		uint64_t r = host_random(&seed) % 64;
+
+		/* each replica has one copier; the other walker harvests through the view */
+		if (g == &guests[w] && replica_round(&g->replica, 0) == LOG_DONE)
+			count_add(&g->rounds, 1);
+		else if (r == 0)
+			log_view_start(mmu_of(g));
+		else if (r == 1)
+			log_view_stop(mmu_of(g));
+		else
+			log_view_harvest(mmu_of(g), &pages);
+		if (r == 2 && w == 0)
+			churn_cache(&private_cache[w]);
+		park_if_quiet();
+	}
+}
+
+static void run(void *arg)
+{
+	unsigned cpu = host_cpu();
+
+	(void)arg;
+	if (cpu < GUESTS * VCPUS)
+		run_vcpu(cpu);
+	else if (cpu < CPUS)
+		run_walker(cpu - GUESTS * VCPUS);
+}
+
+static void start_guest(struct guest *g, uint64_t seed)
+{
+	for (unsigned i = 0; i < VCPUS; i++) {
+		struct vcpu *v = &g->vcpu[i];
+
+		v->seed = seed * 0x9e3779b97f4a7c15UL + i + 1;
+		if (i == 0) {
+			machine_init(&v->machine, PAGES, 600);
+			v->root = machine_long_mode(&v->machine);
+		} else {
+			machine_join(&v->machine, &g->vcpu[0].machine);
+			v->machine.next_table = TABLES_GFN;
+			v->root = g->vcpu[0].root;
+		}
+		for (uint32_t f = 0; f < FRAMES; f++)
+			machine_map(&v->machine, v->root, BIG(i) + f * PAGE_SIZE, frame_at(f, 0) | RW, 1);
+		v->big_table = machine_load(&v->machine, machine_pte(&v->machine, v->root, BIG(i), 2));
+		machine_map(&v->machine, v->root, WINDOW(i), 0, 1);
+	}
+	if (g->vcpu[0].machine.next_table >= TABLES_GFN || !replica_init(&g->replica, mmu_of(g)))
+		wrong("no memory for a guest", 0, 0, 0);
+}
+
+static void check_guest(struct guest *g, unsigned i)
+{
+	gfn_t first = gfn(0);
+	uint64_t bad;
+
+	if (replica_round(&g->replica, 0) != LOG_DONE)
+		wrong("a harvest at a quiet point had no turn", i, 0, 0);
+	bad = replica_compare(&g->replica, &first);
+	if (bad)
+		wrong("pages lost: guest, pages, first gfn", i, bad, first.v);
+	bad = mmu_audit(mmu_of(g));
+	if (bad)
+		wrong("the audit found violations: guest, how many", i, bad, 0);
+}
+
+struct totals { uint64_t operations, faults, remaps, zaps, harvests, edits, restarts, gaveup; };
+
+static struct totals add_up(void)
+{
+	struct totals t = {0};
+
+	for (unsigned i = 0; i < GUESTS; i++) {
+		struct guest *g = &guests[i];
+		struct mmu_stats *s = &mmu_of(g)->stats;
+
+		t.faults += load_relaxed(&s->faults);
+		t.remaps += load_relaxed(&g->remaps);
+		t.zaps += load_relaxed(&s->zapped);
+		t.harvests += load_relaxed(&s->rounds);
+		t.edits += load_relaxed(&s->installs);
+		t.restarts += load_relaxed(&s->restarts);
+		t.gaveup += load_relaxed(&s->gaveup);
+	}
+	t.operations = t.faults + t.remaps + t.zaps + t.harvests + t.edits;
+	return t;
+}
+
+/* CPU CPUS: the one that looks. */
+static void *supervise(void *arg)
+{
+	uint64_t end = now_ms() + *(uint64_t *)arg * 1000, checks = 0;
+
+	host_thread_cpu(CPUS);
+	while (now_ms() < end) {
+		struct totals t;
+
+		usleep(QUIET_MS * 1000);
+		store_release(&quiet, 1);
+		while (load_acquire(&parked) < CPUS)
+			usleep(100);
+		for (unsigned i = 0; i < GUESTS; i++)
+			check_guest(&guests[i], i);
+		checks++;
+		t = add_up();
+		printf("\r%4lu quiet points: %lu operations (%lu faults, %lu remaps, %lu zaps, %lu harvests, %lu chain edits), "
+		       "%lu walker retries",
+			checks, t.operations, t.faults, t.remaps, t.zaps, t.harvests, t.edits, t.restarts);
+		fflush(stdout);
+		store_release(&quiet, 0);
+		while (load_acquire(&parked) > 0)
+			usleep(100);
+	}
+	store_release(&stop, 1);
+	return 0;
+}
+
+static enum slab_mode mode_of(const char *name)
+{
+	return !strcmp(name, "lifo") ? SLAB_LIFO : !strcmp(name, "poison") ? SLAB_POISON : SLAB_NORMAL;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seconds = argc > 1 ? strtoul(argv[1], 0, 0) : 10, seed = argc > 2 ? strtoul(argv[2], 0, 0) : 0;
+	const char *mode = argc > 3 ? argv[3] : "normal";
+	struct slab_stats rmap, tables;
+	struct totals t;
+	pthread_t supervisor;
+
+	if (!seed)
+		seed = (uint64_t)time(0);
+	printf("torture: %lu s, seed %lu, slabs %s\n", seconds, seed, mode);
+	host_native_init(CPUS + 1);
+	slab_set_mode(mode_of(mode));
+	mmu_global_init();
+	for (unsigned i = 0; i < GUESTS; i++)
+		start_guest(&guests[i], seed + i);
+	pthread_create(&supervisor, 0, supervise, &seconds);
+	host_run_cpus(CPUS, run, 0);
+	pthread_join(supervisor, 0);
+	for (unsigned i = 0; i < GUESTS; i++)
+		check_guest(&guests[i], i);
+	t = add_up();
+	rmap = slab_stats(&rmap_cache);
+	tables = slab_stats(&shadow_cache);
+	printf("\n%lu operations, %lu walker retries, %lu descriptors and %lu tables reused, %lu walks given up, %lu caches "
+	       "destroyed: nothing lost, nothing wrong\n",
+		t.operations, t.restarts, rmap.reused, tables.reused, t.gaveup, load_relaxed(&caches));
+	return 0;
+}
