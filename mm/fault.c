@@ -102,7 +102,7 @@ static struct shadow *descend(struct mmu_vcpu *v, struct shadow *s, gva_t a, con
 	} else if (load_relaxed(&c->state) == SHADOW_BUILDING) {
 		todo->wait = true;
 		return 0;
-	} else if (load_relaxed(&m->unsync_all) && !r.direct) {
+	} else if (!r.direct && shadow_pending(m, false)) {
 		/* sync before linking: it, or a table below it, may have changed while nothing led here */
 		todo->sync = true;
 		return 0;
@@ -315,7 +315,7 @@ static bool quick_locked(struct mmu_vcpu *v, gva_t a, uint32_t error)
 	spte_t *p;
 	gfn_t page;
 
-	if (load_relaxed(&m->unsync_upper))
+	if (shadow_pending(m, true))
 		return false;
 	p = shadow_walk(v, a, &level);
 	if (level != 1)

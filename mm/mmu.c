@@ -163,7 +163,7 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 	if (!s) {
 		s = shadow_new(v, g, r);
 		build = r.direct ? 0 : s;
-	} else if (s != v->root[i] && !r.direct && load_relaxed(&m->unsync_all)) {
+	} else if (s != v->root[i] && !r.direct && shadow_pending(m, false)) {
 		sync = true;
 	}
 	if (!build && !sync && load_relaxed(&s->state) == SHADOW_LIVE)
@@ -221,7 +221,7 @@ enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, 
 		f->reason = "paging without long mode is not supported yet";
 		return MMU_END;
 	}
-	if (load_acquire(&v->mmu->unsync_all) && sync_all(v->mmu) == MMU_RETRY)
+	if (shadow_pending(v->mmu, false) && sync_all(v->mmu) == MMU_RETRY)
 		return MMU_RETRY;
 	v->paging = *p;
 	v->reserved = walk_reserved_always(v->mmu, p->efer & EFER_NXE);

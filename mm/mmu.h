@@ -81,6 +81,7 @@ struct mmu {
 	struct shadow *unsync;    /* list of unsync shadow pages */
 	atomic32 unsync_all;      /* how many; written under the lock, read by anyone */
 	atomic32 unsync_upper;    /* those of level 2 and above among them; likewise */
+	atomic32 burying;         /* page-table shadows killed whose burial's flush is not over; likewise */
 	uint64_t sync_call;       /* calls of sync_all so far */
 	struct shadow *all;       /* every shadow page, for the audit */
 	uint64_t used, budget;    /* shadow pages */

@@ -159,9 +159,11 @@ void shadow_kill(struct shadow *s, struct shadow **list)
 	while (*b != s)
 		b = &(*b)->hash_next;
 	*b = s->hash_next;
-	shadow_clear_unsync(s);
-	if (!s->role.direct)
+	if (!s->role.direct) {
+		count_add(&m->burying, 1); /* before it leaves the unsync list and the count */
 		slot_table_drop(slot_find(m, s->gfn), s->gfn);
+	}
+	shadow_clear_unsync(s);
 	store_release(&s->state, SHADOW_DYING); /* partner: mmu_enter's look at the roots, after the flush's bump */
 	s->dying_next = *list;
 	*list = s;
@@ -224,6 +226,8 @@ void shadow_bury(struct mmu *m, struct shadow *list)
 
 		list = s->dying_next;
 		lock_take(&m->lock);
+		if (!s->role.direct)
+			store_release(&m->burying, load_relaxed(&m->burying) - 1); /* partner: shadow_pending */
 		shadow_unpin(s);
 		lock_drop(&m->lock);
 	}

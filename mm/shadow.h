@@ -118,6 +118,15 @@ void shadow_bury(struct mmu *m, struct shadow *list);
 /* Unpin; frees a DYING one with the last pin. Lock held. The caller's vCPU flushes before its next entry. */
 void shadow_unpin(struct shadow *s);
 
+/* True when something may not be in step with the guest's tables (upper: above level 1): unsync, or killed and not yet taken
+ * apart and flushed. Who is about to rely on it, INVLPG, a CR3 load, a link, syncs first (kill.pml). With or without the
+ * lock: of its own stores a vCPU knows, for its write fault took the lock; others' are not its business before it is told. */
+static inline bool shadow_pending(const struct mmu *m, bool upper)
+{
+	/* acquire: partners are the releases in shadow_clear_unsync and shadow_bury */
+	return load_acquire(upper ? &m->unsync_upper : &m->unsync_all) || load_acquire(&m->burying);
+}
+
 void shadow_set_unsync(struct shadow *s);
 void shadow_clear_unsync(struct shadow *s);
 

@@ -237,7 +237,8 @@ enum mmu_outcome sync_all(struct mmu *m)
 	lock_drop(&m->lock);
 	while (take_batch(&y))
 		sync_batch(&y);
-	return y.busy ? MMU_RETRY : MMU_RESUME;
+	/* acquire: partner is the release in shadow_bury */
+	return y.busy || load_acquire(&m->burying) ? MMU_RETRY : MMU_RESUME;
 }
 
 bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
@@ -248,7 +249,7 @@ bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
 	unsigned level;
 	spte_t *p;
 
-	if (load_acquire(&m->unsync_upper)) { /* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1) */
+	if (shadow_pending(m, true)) { /* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1) */
 		if (sync_all(m) == MMU_RETRY)
 			v->root_stale = v->sync_wanted = true;
 		store_relaxed(&v->seen, 0);
