@@ -11,12 +11,12 @@
  *  run: as built | ok | | quick
  *  run: as built, three writes | ok | -DWRITES=3
  *  run: start fills no bits | wrong | -DNO_FILL
- *  run: no grace period | wrong | -DNO_GRACE | quick
+ *  run: bit only while logging, no grace period | wrong | -DWHILE_LOGGING -DNO_GRACE | quick
  *  run: no turn: two harvests at once | wrong | -DNO_TURN | quick
  *  run: a walk given up drops its bit | wrong | -DDROP_BIT | quick
  *  run: handed on before the flush | wrong | -DHAND_ON_FIRST
  *  run: turn given back once bits are taken | wrong | -DTURN_SHORT
- *  run: bit kept only while logging (no harm) | ok | -DWHILE_LOGGING
+ *  run: bit only while logging (no harm) | ok | -DWHILE_LOGGING
  * The last: the grace period of the first harvest covers whoever read the mode before the start. The code keeps the bit all
  * the same (invariant M7), so that nothing hangs on the mode.
  */
