@@ -3,7 +3,7 @@
 #   make            umbra.elf, the guest images and a bootable ISO in build/
 #   make run        two stress guests on Bochs with four CPUs
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
-#   make bench      the cost table
+#   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
 #   make torture    random operations with real threads      make mutants   broken variants that tests must catch
 # CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
@@ -35,7 +35,7 @@ IMAGES += hostile
 IMAGES += insn
 
 # Rooms that also compile natively.
-PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/format.c hv/options.c hv/place.c hv/log.c \
+PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/options.c hv/place.c hv/log.c \
 	hv/vmx_audit.c hv/vmx_audit_segments.c)
 
 COMMON := -std=gnu11 -g -Wall -Wextra -Werror -I. -MMD -MP -fno-strict-aliasing
@@ -49,7 +49,7 @@ UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
 UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
 IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
 
-.PHONY: all images run torture mutants check iso lint bench clean deps tests
+.PHONY: all images run torture mutants check iso lint bench bench-host clean deps deps-bench-host tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -59,6 +59,9 @@ images: $(IMAGE_ELF)
 # Installs what is missing; does nothing and costs next to nothing when all is there.
 deps:
 	@tools/deps
+
+deps-bench-host:
+	@tools/deps bench-host
 
 # ---- the hypervisor ----
 
@@ -144,6 +147,26 @@ $(foreach s,asan tsan plain,$(eval $(call host_rules,$s)))
 
 tests: $(TEST_BIN)
 
+# ---- native benchmarks (tools/host/bench_*.c): mm/ as it is on the metal, without park points, timed by the TSC ----
+
+BENCH_LIB := $(wildcard mm/*.c) tools/host/host.c tools/host/host_arena.c tools/host/machine.c tools/host/bench_time.c
+BENCH_WRAP := -Wl,--wrap=host_clock,--wrap=host_clock_hz,--wrap=host_relax
+$(BUILD)/host/bench/tools/host/host.o: HOSTED := -fhosted
+
+$(BUILD)/host/bench/%.o: %.c Makefile | deps-bench-host
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(HOSTCC) $(HOST) -O2 -ffreestanding $(HOSTED) -c $< -o $@
+
+$(BUILD)/bench-pairs: $(patsubst %.c,$(BUILD)/host/bench/%.o,$(BENCH_LIB) tools/host/bench_pairs.c)
+	$(call say,CC)
+	$(Q)$(HOSTCC) -pthread $(BENCH_WRAP) $^ -lurcu-memb -lurcu-mb -lurcu-qsbr -lck -o $@
+
+$(BUILD)/bench-harvest: $(patsubst %.c,$(BUILD)/host/bench/%.o,$(BENCH_LIB) tools/host/bench_locked.c \
+		tools/host/bench_harvest.c)
+	$(call say,CC)
+	$(Q)$(HOSTCC) -pthread $(BENCH_WRAP) -Wl,--wrap=mmu_fault $^ -o $@
+
 # ---- what one does with it ----
 
 run: all
@@ -156,6 +179,10 @@ check: all tests
 
 bench: all
 	tools/bench --build $(BUILD)
+
+# What mm/ costs natively beside malloc, liburcu, ck_epoch and a walker with a lock.
+bench-host: $(BUILD)/bench-pairs $(BUILD)/bench-harvest
+	tools/bench-host --build $(BUILD)
 
 # Random operations with real threads, in every build and slab mode; a seed is printed, and SEED=n replays it.
 SECONDS ?= 10
