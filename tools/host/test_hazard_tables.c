@@ -286,6 +286,62 @@ static void a_sync_does_not_open_another_table(void **state)
 	}
 }
 
+static void fault_on_a_dying_root(struct machine *c)
+{
+	struct shadow *dead = test_second.vcpu.root[0];
+
+	(void)c;
+	machine_exit(&test_second);
+	host_thread_cpu(1);
+	assert_int_equal(load_relaxed(&dead->state), SHADOW_DYING);
+	assert_int_equal(mmu_fault(&test_second.vcpu, gva(TEST_VIRT), 0, &test_second.fault), MMU_RETRY);
+	assert_true(test_second.vcpu.root_stale);
+	for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+		assert_int_equal(load_relaxed(&dead->table->spte[i]), 0);
+}
+
+/* H40c: a root that was taken apart is not filled again by the vCPU that has it loaded. */
+static void a_dying_table_is_not_filled_again(void **state)
+{
+	struct machine *c = *state;
+
+	in_step(c, FRAME_A | TEST_RW);
+	test_second.stay = true;
+	load_on(1, &test_second, TEST_VIRT);
+	host_set_kick(0);
+	park_at(c, "tlb-wait", 0, fault_on_a_dying_root);
+	mmu_zap_all(&c->mmu);
+	parked();
+	host_set_kick(hazard_kick);
+	assert_int_equal(load_on(1, &test_second, TEST_VIRT), 0xa);
+}
+
+static void zap_again(struct machine *c)
+{
+	machine_exit(&test_second);
+	host_thread_cpu(2);
+	mmu_zap_all(&c->mmu);
+}
+
+/* H27: two zap-alls at once. */
+static void nothing_stale_survives_two_zaps_at_once(void **state)
+{
+	struct machine *c = *state;
+
+	in_step(c, FRAME_A | TEST_RW);
+	test_second.stay = true;
+	load_on(1, &test_second, TEST_VIRT);
+	*raw(c, pte) = (atomic64){FRAME_B | TEST_RW};
+	host_set_kick(0);
+	park_at(c, "tlb-wait", 0, zap_again);
+	mmu_zap_all(&c->mmu);
+	parked();
+	host_set_kick(hazard_kick);
+	assert_true(nothing_is_mapped(c));
+	assert_int_equal(load_on(1, &test_second, TEST_VIRT), 0xb);
+	assert_int_equal(machine_load(c, TEST_VIRT), 0xb);
+}
+
 /* CVE-2026-53359: frame 0 as a table and as the first of a large page's pieces, under one entry. */
 static void a_child_is_reused_in_its_own_role_alone(void **state)
 {
@@ -362,6 +418,8 @@ int main(void)
 		HAZARD_TEST(a_host_store_leaves_no_spte_standing),
 		HAZARD_TEST(a_table_is_read_before_it_is_linked),
 		HAZARD_TEST(a_sync_does_not_open_another_table),
+		HAZARD_TEST(a_dying_table_is_not_filled_again),
+		HAZARD_TEST(nothing_stale_survives_two_zaps_at_once),
 		HAZARD_TEST(a_child_is_reused_in_its_own_role_alone),
 		HAZARD_TEST(rights_come_from_every_level),
 		HAZARD_TEST(no_frame_number_is_truncated),
