@@ -35,14 +35,6 @@ enum tag_type {
 #define PVH_BYTES 56
 #define PVH_ENTRY_BYTES 32
 
-/* The bytes at host-physical address, or NULL when they are not all inside the window. */
-static const uint8_t *window_at(struct window w, uint64_t address, uint64_t bytes)
-{
-	if (address < w.start || address - w.start > w.bytes || bytes > w.bytes - (address - w.start))
-		return NULL;
-	return w.base + (address - w.start);
-}
-
 static uint32_t read32(const uint8_t *p)
 {
 	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;

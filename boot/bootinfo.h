@@ -61,6 +61,14 @@ struct window {
 	uint64_t start, bytes;
 };
 
+/* The bytes at a host-physical address, or NULL when they are not all inside the window. */
+static inline const uint8_t *window_at(struct window w, uint64_t address, uint64_t bytes)
+{
+	if (address < w.start || address - w.start > w.bytes || bytes > w.bytes - (address - w.start))
+		return NULL;
+	return w.base + (address - w.start);
+}
+
 /* Fill *info from a multiboot2 information block, or from a PVH start info, at host-physical address. Nothing outside
  * the window is read, however damaged the blob is. Return NULL, or what is wrong with the blob; then *info holds
  * what was read before. (Multiboot2 specification 2.0, section 3.6; Xen's xen/include/public/arch-x86/hvm/start_info.h

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Strings for the pure rooms, which have no C library. */
+/* Strings where there is no C library. */
 #ifndef GUEST_TEXT_H
 #define GUEST_TEXT_H
 
@@ -8,12 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Formats like printf into to[0 … size-1], always ending in a zero byte; what does not fit is cut off. Knows %% %c %s
- * %d %u %x with the flags 0 and -, a width, a precision of %s, and the lengths l, ll and z; CHECKs on any other.
- * Returns the bytes written without the zero. size is at least 1. */
-unsigned text_format(char *to, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-unsigned text_format_list(char *to, size_t size, const char *fmt, va_list arguments)
-	__attribute__((format(printf, 3, 0)));
+/* printf into to[0 … room-1], always ending in a zero byte when room > 0; what does not fit is cut off. Knows %d %i %u %x %X
+ * %c %s %p %%, with -, 0, # (hexadecimal), width, .precision (strings; both may be *) and the lengths l, ll, z; any other
+ * conversion is copied as it stands and takes no argument. Returns the bytes written without the zero. format.c. */
+unsigned text_format(char *to, size_t room, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+unsigned text_format_list(char *to, size_t room, const char *fmt, va_list given) __attribute__((format(printf, 3, 0)));
 
 /* Bytes before the zero. */
 size_t text_length(const char *s);

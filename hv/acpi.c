@@ -26,13 +26,6 @@ enum madt_type { MADT_LOCAL_APIC = 0, MADT_LOCAL_X2APIC = 9 };
 #define MADT_LOCAL_X2APIC_BYTES 16
 #define MADT_FLAG_ENABLED 1
 
-static const uint8_t *at(struct window w, uint64_t address, uint64_t bytes)
-{
-	if (address < w.start || address - w.start > w.bytes || bytes > w.bytes - (address - w.start))
-		return NULL;
-	return w.base + (address - w.start);
-}
-
 static uint64_t number(const uint8_t *p, unsigned bytes)
 {
 	uint64_t v = 0;
@@ -65,7 +58,7 @@ static bool rsdp_valid(const uint8_t *p, uint64_t bytes)
 static const uint8_t *rsdp_search(struct window w, uint64_t start, uint64_t bytes)
 {
 	for (uint64_t a = start; a + RSDP_V2_BYTES <= start + bytes; a += RSDP_ALIGN) {
-		const uint8_t *p = at(w, a, RSDP_V2_BYTES);
+		const uint8_t *p = window_at(w, a, RSDP_V2_BYTES);
 		if (p && rsdp_valid(p, RSDP_V2_BYTES))
 			return p;
 	}
@@ -80,10 +73,10 @@ static const uint8_t *rsdp_find(struct window w, const struct bootinfo *info, ui
 		return info->rsdp;
 	}
 	*bytes = RSDP_V2_BYTES;
-	const uint8_t *p = info->rsdp_address ? at(w, info->rsdp_address, RSDP_V2_BYTES) : NULL;
+	const uint8_t *p = info->rsdp_address ? window_at(w, info->rsdp_address, RSDP_V2_BYTES) : NULL;
 	if (p && rsdp_valid(p, RSDP_V2_BYTES))
 		return p;
-	const uint8_t *ebda = at(w, EBDA_SEGMENT, 2);
+	const uint8_t *ebda = window_at(w, EBDA_SEGMENT, 2);
 	p = ebda ? rsdp_search(w, number(ebda, 2) << 4, EBDA_BYTES) : NULL;
 	return p ? p : rsdp_search(w, BIOS_AREA, BIOS_AREA_BYTES);
 }
@@ -91,11 +84,11 @@ static const uint8_t *rsdp_find(struct window w, const struct bootinfo *info, ui
 /* A table whose signature, length and checksum are right, or NULL. */
 static const uint8_t *table(struct window w, uint64_t address, const char *signature, uint32_t *bytes)
 {
-	const uint8_t *p = at(w, address, TABLE_HEADER);
+	const uint8_t *p = window_at(w, address, TABLE_HEADER);
 	if (!p || !same(p, signature))
 		return NULL;
 	*bytes = (uint32_t)number(p + TABLE_LENGTH, 4);
-	if (*bytes < TABLE_HEADER || *bytes > TABLE_MAX_BYTES || !at(w, address, *bytes) || !sum_is_zero(p, *bytes))
+	if (*bytes < TABLE_HEADER || *bytes > TABLE_MAX_BYTES || !window_at(w, address, *bytes) || !sum_is_zero(p, *bytes))
 		return NULL;
 	return p;
 }

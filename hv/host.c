@@ -2,7 +2,7 @@
 /* mm/host.h on the metal. */
 #include "hv/apic.h"
 #include "hv/cpu.h"
-#include "hv/format.h"
+#include "guest/text.h"
 #include "hv/log.h"
 #include "hv/panic.h"
 #include "hv/options.h"
@@ -53,10 +53,10 @@ void host_log(enum host_level level, const char *fmt, ...)
 	if (level > options.level)
 		return;
 	char line[LOG_LINE_MAX + 1];
-	size_t at = format(line, sizeof(line), "%s", level_prefix[level]);
+	size_t at = text_format(line, sizeof(line), "%s", level_prefix[level]);
 	va_list args;
 	va_start(args, fmt);
-	at += format_va(line + at, sizeof(line) - at, fmt, args);
+	at += text_format_list(line + at, sizeof(line) - at, fmt, args);
 	va_end(args);
 	log_append(line, at, level == HOST_ERROR);
 }
@@ -66,7 +66,7 @@ void host_print(const char *fmt, ...)
 	char line[LOG_LINE_MAX + 1];
 	va_list args;
 	va_start(args, fmt);
-	size_t bytes = format_va(line, sizeof(line), fmt, args);
+	size_t bytes = text_format_list(line, sizeof(line), fmt, args);
 	va_end(args);
 	log_append(line, bytes, true);
 }
@@ -76,7 +76,7 @@ void host_panic(const char *fmt, ...)
 	char why[PANIC_TEXT];
 	va_list args;
 	va_start(args, fmt);
-	format_va(why, sizeof(why), fmt, args);
+	text_format_list(why, sizeof(why), fmt, args);
 	va_end(args);
 	panic_at(NULL, why);
 }

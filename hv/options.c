@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/format.h"
+#include "guest/text.h"
 #include "hv/options.h"
 
 #define WORD_MAX 64
@@ -64,15 +64,6 @@ static const struct number numbers[] = {
 #define CHOICES (sizeof(choices) / sizeof(choices[0]))
 #define NUMBERS (sizeof(numbers) / sizeof(numbers[0]))
 
-static bool text_equal(const char *a, const char *b)
-{
-	while (*a && *a == *b) {
-		a++;
-		b++;
-	}
-	return *a == *b;
-}
-
 /* The part of word behind "key=", or NULL. */
 static const char *value_of(const char *word, const char *key)
 {
@@ -111,21 +102,21 @@ static bool same_key(const char *choice, const char *word)
 /* "option 'x=y': ..." with the words accepted for that key, or with all keys. */
 static void explain(const char *word, char *error, size_t room)
 {
-	size_t at = format(error, room, "option '%s': ", word);
+	size_t at = text_format(error, room, "option '%s': ", word);
 	bool known = false;
 	for (unsigned i = 0; i < CHOICES; i++) {
 		if (!same_key(choices[i].word, word))
 			continue;
-		at += format(error + at, room - at, "%s%s", known ? ", " : "accepted are ", choices[i].word);
+		at += text_format(error + at, room - at, "%s%s", known ? ", " : "accepted are ", choices[i].word);
 		known = true;
 	}
 	if (known)
 		return;
-	at += format(error + at, room - at, "unknown; accepted are");
+	at += text_format(error + at, room - at, "unknown; accepted are");
 	for (unsigned i = 0; i < CHOICES; i++)
-		at += format(error + at, room - at, " %s", choices[i].word);
+		at += text_format(error + at, room - at, " %s", choices[i].word);
 	for (unsigned i = 0; i < NUMBERS; i++)
-		at += format(error + at, room - at, " %s=N", numbers[i].key);
+		at += text_format(error + at, room - at, " %s=N", numbers[i].key);
 }
 
 static bool word_parse(struct options *o, const char *word, char *error, size_t room)
@@ -142,11 +133,11 @@ static bool word_parse(struct options *o, const char *word, char *error, size_t 
 			continue;
 		if (number_parse(value, numbers[i].max, numbers[i].field(o)))
 			return true;
-		format(error, room, "option '%s': a number from 0 to %u is expected", word, numbers[i].max);
+		text_format(error, room, "option '%s': a number from 0 to %u is expected", word, numbers[i].max);
 		return false;
 	}
 	if (value_of(word, "gdb"))
-		format(error, room, "option '%s': the gdb stub is not available yet", word);
+		text_format(error, room, "option '%s': the gdb stub is not available yet", word);
 	else
 		explain(word, error, room);
 	return false;
@@ -169,7 +160,7 @@ bool options_parse(struct options *o, const char *cmdline, char *error, size_t r
 		for (; *cmdline && *cmdline != ' '; cmdline++) {
 			if (n == WORD_MAX - 1) {
 				word[n] = 0;
-				format(error, room, "option '%s...': longer than any known option", word);
+				text_format(error, room, "option '%s...': longer than any known option", word);
 				return false;
 			}
 			word[n++] = *cmdline;

@@ -2,7 +2,7 @@
 #include "hv/apic.h"
 #include "hv/console.h"
 #include "hv/cpu.h"
-#include "hv/format.h"
+#include "guest/text.h"
 #include "hv/log.h"
 #include "hv/panic.h"
 #include "hv/platform.h"
@@ -31,7 +31,7 @@ __attribute__((format(printf, 1, 2))) static void panic_print(const char *fmt, .
 	char line[PANIC_LINE];
 	va_list args;
 	va_start(args, fmt);
-	size_t n = format_va(line, sizeof(line), fmt, args);
+	size_t n = text_format_list(line, sizeof(line), fmt, args);
 	va_end(args);
 	for (size_t i = 0; i < n; i++)
 		console_putc(line[i]);

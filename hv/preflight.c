@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/cpu.h"
-#include "hv/format.h"
+#include "guest/text.h"
 #include "hv/preflight.h"
 #include "hv/x86.h"
 
@@ -77,9 +77,9 @@ static void log_offered(void)
 	size_t at = 0, lacking_at = 0;
 	for (unsigned i = 0; i < sizeof(offered) / sizeof(offered[0]); i++) {
 		if ((offered[i].msr != MSR_VMX_SECONDARY || has_secondary()) && control_allowed(&offered[i]))
-			at += format(there + at, sizeof(there) - at, " %s", offered[i].name);
+			at += text_format(there + at, sizeof(there) - at, " %s", offered[i].name);
 		else
-			lacking_at += format(lacking + lacking_at, sizeof(lacking) - lacking_at, " %s", offered[i].name);
+			lacking_at += text_format(lacking + lacking_at, sizeof(lacking) - lacking_at, " %s", offered[i].name);
 	}
 	host_log(HOST_INFO, "VMX offers:%s; lacks:%s", at ? there : " nothing", lacking_at ? lacking : " nothing");
 }

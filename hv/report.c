@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A guest's end by crash: what a person needs to see why. */
-#include "hv/format.h"
+#include "guest/text.h"
 #include "hv/log.h"
 #include "hv/runner.h"
 
@@ -44,7 +44,7 @@ static void print_code(struct vcpu *v)
 		n++;
 	text[0] = 0;
 	for (unsigned i = 0; i < n; i++)
-		format(text + 3 * i, sizeof text - 3 * i, "%02x ", byte[i]);
+		text_format(text + 3 * i, sizeof text - 3 * i, "%02x ", byte[i]);
 	host_log(HOST_ERROR, "%s: code at 0x%lx: %s", name, at, n ? text : "not readable");
 }
 
@@ -55,7 +55,7 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	va_list args;
 
 	va_start(args, fmt);
-	format_va(reason, sizeof reason, fmt, args);
+	text_format_list(reason, sizeof reason, fmt, args);
 	va_end(args);
 	log_wait_room();
 	guests.backend->fetch(v, VCPU_ALL);

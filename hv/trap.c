@@ -2,7 +2,7 @@
 #include "boot/bootinfo.h"
 #include "hv/apic.h"
 #include "hv/cpu.h"
-#include "hv/format.h"
+#include "guest/text.h"
 #include "hv/panic.h"
 #include "hv/trap.h"
 #include "hv/x86.h"
@@ -117,7 +117,7 @@ void trap_handle(struct trap_frame *frame)
 
 	char why[TRAP_TEXT];
 	const char *name = exception_names[frame->vector];
-	format(why, sizeof(why), "unexpected trap %lu (%s), error code %lx", frame->vector, name ? name : "reserved",
+	text_format(why, sizeof(why), "unexpected trap %lu (%s), error code %lx", frame->vector, name ? name : "reserved",
 		frame->error);
 	panic_at(frame, why);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* format() against the C library's printf, at its edges, and the option parser that writes with it. */
+/* guest/format.c against the C library's printf, at its edges, and the option parser that writes with it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,14 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
-#include "hv/format.h"
+#include "guest/text.h"
 #include "hv/options.h"
 
 #define SAME(...) \
 	do { \
 		char ours[200], libc[200]; \
 		int length = snprintf(libc, sizeof(libc), __VA_ARGS__); \
-		assert_int_equal(format(ours, sizeof(ours), __VA_ARGS__), length); \
+		assert_int_equal(text_format(ours, sizeof(ours), __VA_ARGS__), length); \
 		assert_string_equal(ours, libc); \
 	} while (0)
 
@@ -50,10 +50,10 @@ static void room_is_never_exceeded(void **state)
 {
 	(void)state;
 	char full[64], cut[64];
-	size_t length = format(full, sizeof(full), "%s %08x %-6d|", "some text", 0xbeefu, -42);
+	size_t length = text_format(full, sizeof(full), "%s %08x %-6d|", "some text", 0xbeefu, -42);
 	for (size_t room = 0; room <= length + 1; room++) {
 		memset(cut, '#', sizeof(cut));
-		size_t n = format(cut, room, "%s %08x %-6d|", "some text", 0xbeefu, -42);
+		size_t n = text_format(cut, room, "%s %08x %-6d|", "some text", 0xbeefu, -42);
 		assert_int_equal(n, room == 0 ? 0 : room - 1);
 		assert_memory_equal(cut, full, n);
 		if (room)
@@ -66,8 +66,8 @@ static void huge_width_ends(void **state)
 {
 	(void)state;
 	char to[16];
-	assert_int_equal(format(to, sizeof(to), "%2000000000d", 5), 15);
-	assert_int_equal(format(to, sizeof(to), "%-*d", -2000000000, 5), 15);
+	assert_int_equal(text_format(to, sizeof(to), "%2000000000d", 5), 15);
+	assert_int_equal(text_format(to, sizeof(to), "%-*d", -2000000000, 5), 15);
 }
 
 static void unknown_conversions_are_copied(void **state)
@@ -77,11 +77,11 @@ static void unknown_conversions_are_copied(void **state)
 	const char *volatile odd[] = {"%", "%q", "%5", "50%", "%-"};
 	for (unsigned i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
 		const char *text = odd[i];
-		format(to, sizeof(to), text, 0);
+		text_format(to, sizeof(to), text, 0);
 		assert_string_equal(to, text);
 	}
 	const char *volatile nothing = NULL;
-	format(to, sizeof(to), "%s", nothing);
+	text_format(to, sizeof(to), "%s", nothing);
 	assert_string_equal(to, "(null)");
 }
 

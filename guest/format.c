@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdbool.h>
-#include <stdint.h>
-#include "hv/format.h"
+/* printf into a buffer. */
+#include "guest/text.h"
 
 struct out {
 	char *to;
@@ -145,7 +144,7 @@ static bool convert(struct out *o, const struct spec *spec, char c, va_list *arg
 	return false;
 }
 
-size_t format_va(char *to, size_t room, const char *fmt, va_list given)
+unsigned text_format_list(char *to, size_t room, const char *fmt, va_list given)
 {
 	struct out o = {to, room, 0};
 	va_list args;
@@ -167,14 +166,16 @@ size_t format_va(char *to, size_t room, const char *fmt, va_list given)
 	va_end(args);
 	if (room)
 		to[o.length] = 0;
-	return o.length;
+	return (unsigned)o.length;
 }
 
-size_t format(char *to, size_t room, const char *fmt, ...)
+unsigned text_format(char *to, size_t room, const char *fmt, ...)
 {
+	unsigned length;
 	va_list args;
+
 	va_start(args, fmt);
-	size_t length = format_va(to, room, fmt, args);
+	length = text_format_list(to, room, fmt, args);
 	va_end(args);
 	return length;
 }
