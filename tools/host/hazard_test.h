@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of HAZARDS share: a guest whose vCPUs sit on CPUs of their own, all played by one thread, and something
- * to do at a park point. */
+/* What the tests of hazards share: a guest whose vCPUs sit on CPUs of their own, all played by one thread, and
+ * something to do at a park point. */
 #ifndef TOOLS_HOST_HAZARD_TEST_H
 #define TOOLS_HOST_HAZARD_TEST_H
 
@@ -87,8 +87,8 @@ static inline int hazard_teardown(void **state)
 #define HAZARD_TEST(f) cmocka_unit_test_setup_teardown(f, hazard_setup, hazard_teardown)
 #define HAZARD_TEST_LIFO(f) cmocka_unit_test_setup_teardown(f, hazard_setup_lifo, hazard_teardown)
 
-/* Long mode with one page mapped at TEST_VIRT, every table in step, and a second vCPU; the root. The entry for TEST_OTHER
- * names TEST_FREE as a level-1 table, and was never used. */
+/* Long mode with one page mapped at TEST_VIRT, every table in step, and a second vCPU; the root. The entry for
+ * TEST_OTHER names TEST_FREE as a level-1 table, and was never used. */
 static inline uint64_t two_vcpus(struct machine *c, uint64_t entry)
 {
 	uint64_t root = machine_long_mode(c);

@@ -27,8 +27,8 @@ static bool nothing_is_mapped(struct machine *c)
 	return true;
 }
 
-/* H21, CVE-2026-46113: a level-2 entry rewritten behind the MMU's back, between 2 MiB, a table and another frame. What was
- * filed under one page is found under it again. */
+/* H21, CVE-2026-46113: a level-2 entry rewritten behind the MMU's back, between 2 MiB, a table and another frame. What
+ * was filed under one page is found under it again. */
 static void an_entry_is_found_where_it_was_filed(void **state)
 {
 	struct machine *c = *state;
@@ -316,6 +316,34 @@ static void a_dying_table_is_not_filled_again(void **state)
 	assert_int_equal(load_on(1, &test_second, TEST_VIRT), 0xa);
 }
 
+static void rely_on_it(struct machine *c)
+{
+	struct mmu_vcpu *v = &test_second.vcpu;
+
+	(void)c;
+	machine_exit(&test_second);
+	host_thread_cpu(1);
+	assert_int_equal(mmu_set_paging(v, &v->paging, &test_second.fault), MMU_RETRY);
+	assert_false(mmu_invlpg(v, gva(TEST_VIRT)));
+	assert_true(v->sync_wanted);
+}
+
+/* H40: tables that were killed and not yet flushed out: another vCPU's CR3 load and INVLPG wait for it. */
+static void a_burial_underway_is_not_over(void **state)
+{
+	struct machine *c = *state;
+
+	in_step(c, FRAME_A | TEST_RW);
+	test_second.stay = true;
+	load_on(1, &test_second, TEST_VIRT);
+	host_set_kick(0);
+	park_at(c, "tlb-wait", 0, rely_on_it);
+	mmu_zap_all(&c->mmu);
+	parked();
+	host_set_kick(hazard_kick);
+	assert_int_equal(load_on(1, &test_second, TEST_VIRT), 0xa);
+}
+
 static void zap_again(struct machine *c)
 {
 	machine_exit(&test_second);
@@ -419,6 +447,7 @@ int main(void)
 		HAZARD_TEST(a_table_is_read_before_it_is_linked),
 		HAZARD_TEST(a_sync_does_not_open_another_table),
 		HAZARD_TEST(a_dying_table_is_not_filled_again),
+		HAZARD_TEST(a_burial_underway_is_not_over),
 		HAZARD_TEST(nothing_stale_survives_two_zaps_at_once),
 		HAZARD_TEST(a_child_is_reused_in_its_own_role_alone),
 		HAZARD_TEST(rights_come_from_every_level),

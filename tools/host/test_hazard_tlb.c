@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Stale translations: flushes, acknowledgements, what is owed, ids on several CPUs. A second vCPU stays in guest mode with
- * a warm TLB; a flush that was missed lets a store of it slip through, and wrong data shows. */
+/* Stale translations: flushes, acknowledgements, what is owed, ids on several CPUs. A second vCPU stays in guest mode
+ * with a warm TLB; a flush that was missed lets a store of it slip through, and wrong data shows. */
 #include "tools/host/hazard_test.h"
 
 static uint64_t pte_at;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A publisher stopped between its steps, and a harvest on a thread of its own: one that is past its grace period goes on to
- * its end; one that begins there waits for the publisher. A replica says what was lost. */
+/* A publisher stopped between its steps, and a harvest on a thread of its own: one that is past its grace period goes
+ * on to its end; one that begins there waits for the publisher. A replica says what was lost. */
 #include <pthread.h>
 #include <sched.h>
 
@@ -101,7 +101,7 @@ static void a_harvest_ends_at(struct machine *c, const char *point, void (*act)(
 	assert_int_equal(differences(), 0);
 }
 
-/* The same; a harvest that begins there waits until act's section is over, and what was written before it began is in it. */
+/* The same; a harvest that begins there waits until act's section is over. */
 static void a_harvest_waits_at(struct machine *c, const char *point, void (*act)(struct machine *c))
 {
 	park_at(c, point, 0, let_it_begin);
