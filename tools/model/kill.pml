@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Demolition of a shadow page beside a running vCPU: shadow.c:shadow_kill, dismantle, shadow_bury; mmu.c:mmu_zap_all;
- * fault.c:write_table, install_locked, quick_locked; sync.c:mmu_invlpg.
+ * fault.c:write_table, install_locked, quick_locked; shadow.h:shadow_pending;
+ * sync.c:sync_all, mmu_invlpg; mmu.c:mmu_set_paging.
  *
  * Modelled: a guest page table with one gpte (its version counts the guest's stores), its shadow (the version last read),
  * the link that leads to the shadow, the frame's count; a vCPU that writes the table, faults, executes INVLPG or loads CR3,
@@ -11,17 +12,21 @@
  * nothing links it when it is freed.
  *
  *  run: the rule | ok | | quick
- *  run: as built, beside another vCPU | defect | -DBUILT | quick
+ *  run: as built | defect | -DASK_FIRST | quick
+ *  run: nobody waits for a burial | wrong | -DNO_WAIT | quick
+ *  run: unsync cleared, then burying counted | wrong | -DCOUNT_LATE
+ *  run: burying loaded, then unsync | wrong | -DLOAD_FIRST
+ *  run: no longer burying before the links are gone | wrong | -DBURIED_EARLY
  *  run: a dying table is filled | wrong | -DREFILL
  *  run: taken apart, then marked | wrong | -DMARK_LATE
  *  run: freed before the flush | wrong | -DFREE_FIRST
  *
- * The rule: from the kill until the burial's flush is over, INVLPG and CR3 load (and the link of an old shadow page) wait,
- * that is: RETRY, as they do for a sync by another flow. They ask under the lock, where they look for what is unsync.
- * DEFECT 5. shadow_kill takes the table off the unsync list and out of the frame's count while links still lead to it. Until
- * dismantle has dropped them another vCPU may write the table unnoticed, and its INVLPG (shadow not LIVE: nothing is read)
- * or CR3 load (list of unsync tables empty) leaves the old entries in use. It takes two vCPUs: today the flow that
- * kills is the only vCPU's own.
+ * From the kill until the burial's flush is over, INVLPG and CR3 load (and the link of an old shadow page) wait, that is:
+ * RETRY, as they do for a sync by another flow. For a CR3 load it is enough to load the two counts without the lock, the
+ * unsync ones first.
+ * DEFECT 3 (as built). mmu_invlpg asks shadow_pending() before it takes the lock. Another vCPU's kill in between leaves it with a
+ * shadow that is not LIVE, still linked: it reads nothing, returns true, and the old entry stays in use until the burial's
+ * flush. The rule: ask (again) under the lock. It takes two vCPUs.
  */
 #ifndef OPS
 #define OPS 5
@@ -29,19 +34,20 @@
 
 byte gpte, spte = 1; /* version + 1; 0: empty */
 byte tlb_use;
-bit tlb_leaf, writable, link = 1, counted = 1, unsync, dying, buried, freed, lock;
+bit tlb_leaf, writable, link = 1, counted = 1, unsync, dying, burying, freed, lock;
 
 #define take atomic { !lock -> lock = 1 }
 #define drop lock = 0
 
-#ifdef BUILT
-#define take_unburied take
+#ifdef NO_WAIT
+#define at_burial 0
 #else
-#define take_unburied atomic { !lock && !(dying && !buried) -> lock = 1 } /* RETRY until then */
+#define at_burial burying
 #endif
 
 proctype vcpu() {
 	byte n, must;
+	bit pending;
 
 	do
 	:: n < OPS && gpte < 2 -> /* a store */
@@ -62,7 +68,12 @@ proctype vcpu() {
 	:: n < OPS -> /* INVLPG */
 		n++;
 		must = gpte;
-		take_unburied;
+#ifdef ASK_FIRST
+		!at_burial; /* RETRY until then */
+		take;
+#else
+		atomic { !lock && !at_burial -> lock = 1 };
+#endif
 		if
 		:: link && unsync && !dying && spte -> spte = gpte + 1
 		:: else
@@ -72,13 +83,25 @@ proctype vcpu() {
 	:: n < OPS -> /* CR3 load: sync of what is unsync */
 		n++;
 		must = gpte;
-		take_unburied;
+#ifdef LOAD_FIRST
+		pending = at_burial;
+		pending = pending || unsync;
+#else
+		pending = unsync;
+		pending = pending || at_burial;
+#endif
 		if
-		:: unsync -> /* protect, flush, read, clear: unsync.pml */
-			d_step { writable = 0; tlb_leaf = 0; spte = (spte -> gpte + 1 : 0); unsync = 0 }
+		:: pending -> /* protect, flush, read, clear: unsync.pml */
+			take;
+			if
+			:: unsync -> d_step { writable = 0; tlb_leaf = 0; spte = (spte -> gpte + 1 : 0); unsync = 0 }
+			:: else
+			fi;
+			drop;
+			!at_burial
 		:: else
 		fi;
-		drop;
+		pending = 0;
 		tlb_use = 0
 	:: n < OPS && link && !spte -> /* a fault: installs from the gpte as it is */
 		n++;
@@ -108,19 +131,29 @@ proctype vcpu() {
 
 inline mark_dying() {
 	take;
-	dying = 1;
+#ifdef COUNT_LATE
 	unsync = 0;
+	burying = 1;
+#else
+	burying = 1;
+	unsync = 0;
+#endif
 	counted = 0;
+	dying = 1;
 	drop
 }
 
 inline flush() {
-	d_step { tlb_use = 0; tlb_leaf = 0; buried = 1 }
+	d_step { tlb_use = 0; tlb_leaf = 0 };
+	burying = 0
 }
 
 proctype killer() {
 #ifndef MARK_LATE
 	mark_dying();
+#endif
+#ifdef BURIED_EARLY
+	burying = 0;
 #endif
 #ifdef REFILL
 	take; /* the table's entries and the links in no order in particular */

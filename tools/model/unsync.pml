@@ -10,33 +10,25 @@
  * Properties: no store goes unnoticed (the table is unsync, or marked as such, at every store through the TLB); after its
  * INVLPG or CR3 load a vCPU uses no translation older than what was in memory then.
  *
- *  run: the rule | ok | -DWAIT | quick
- *  run: the rule, with the log | ok | -DWAIT -DLOG | big
- *  run: the rule with tickets | ok | -DTICKET
- *  run: as built, one vCPU | ok | -DBUILT -DVCPUS=1 -DOPS=5
- *  run: as built, one vCPU, with the log | ok | -DBUILT -DVCPUS=1 -DOPS=5 -DLOG | quick
- *  run: as built, two vCPUs | defect | -DBUILT | quick
- *  run: cleared before it is read | wrong | -DWAIT -DCLEAR_THEN_READ | quick
+ *  run: as built | ok | | quick
+ *  run: as built, with the log | ok | -DLOG | big
+ *  run: as built, one vCPU, with the log | ok | -DVCPUS=1 -DOPS=5 -DLOG
+ *  run: flag cleared before it is read | wrong | -DCLEAR_THEN_READ | quick
  *  run: one mark for all who sync | wrong | -DONE_MARK | quick
- *  run: read before the flush | wrong | -DWAIT -DREAD_FIRST -DVCPUS=2
- *  run: no flush | wrong | -DWAIT -DNO_FLUSH
- *  run: cleared before protection | wrong | -DWAIT -DCLEAR_FIRST
- *  run: MMU_WRITABLE not cleared | wrong | -DWAIT -DKEEP_WRITABLE -DLOG
+ *  run: a reading of before the call will do | wrong | -DOLD_CALL
+ *  run: a sync by others is not waited for | wrong | -DNOT_BUSY
+ *  run: read before the flush | wrong | -DREAD_FIRST | quick
+ *  run: no flush | wrong | -DNO_FLUSH
+ *  run: cleared before protection | wrong | -DCLEAR_FIRST
+ *  run: MMU_WRITABLE not cleared | wrong | -DKEEP_WRITABLE -DLOG
  *  run: a writer does not clear the mark | wrong | -DNO_MARK
- *  run: W before the unsync flag | wrong | -DWAIT -DFLAG_LATE
+ *  run: W before the unsync flag | wrong | -DFLAG_LATE
  *
- * The rule: protect, flush, read, and only then clear the flag, if nobody wrote meanwhile. "Meanwhile" is known by a writer
- * that waits (RETRY) while the table is being synced (-DWAIT), or by a ticket in the mark (-DTICKET).
- * DEFECT 3 (CLEAR_THEN_READ). sync_batch clears unsync and reads the table afterwards. Another vCPU that executes INVLPG or
- * loads CR3 in between, or links the table, finds nothing unsync, and goes on with entries that have not been read.
- * DEFECT 4 (ONE_MARK). syncing is one bit. A marks the table; B's write fault clears the mark and makes the page writable; B
- * loads CR3 and marks the table again; A finds a mark, takes it for its own and clears unsync, while the page is writable.
- * Both take two vCPUs.
+ * The order is protect, flush, read, and only then clear the flag, if the mark is still this flow's own. The first two
+ * variants after "as built" were once the code; each needs two vCPUs. CLEAR_THEN_READ: between the two another vCPU's INVLPG
+ * or CR3 load finds nothing unsync and goes on with entries not read yet. ONE_MARK: A marks; B's write fault clears the mark
+ * and opens the page; B loads CR3 and marks again; A takes that mark for its own and clears the flag of an open page.
  */
-#ifdef BUILT
-#define ONE_MARK
-#define CLEAR_THEN_READ
-#endif
 #ifndef VCPUS
 #define VCPUS 2
 #endif
@@ -48,7 +40,7 @@
 #define CLEAN 1    /* MMU_WRITABLE, W clear */
 #define WRITABLE 2
 
-byte gpte, shadow, leaf = WRITABLE, syncing, tickets;
+byte gpte, shadow, leaf = WRITABLE, syncing, calls, read_call;
 bit unsync = 1, lock;
 bit tlb_leaf[2];
 byte tlb_use[2];   /* version + 1; 0: nothing cached */
@@ -66,23 +58,33 @@ inline read_table() {
 	drop
 }
 
-inline sync_all() {
+/* busy: another flow is at it; the run loop comes again */
+inline sync_all(i) {
 	skip;
 again:
-	mine = 0;
+	atomic { !lock -> calls++; call = calls };
 	atomic { /* take_batch, under the lock */
 		!lock;
+		mine = 0;
+		busy = 0;
 		if
-		:: unsync && !syncing ->
-#ifdef TICKET
-			tickets++;
-			syncing = tickets;
-			mine = tickets
+#ifdef OLD_CALL
+		:: unsync && read_call
 #else
-			syncing = 1;
-			mine = 1
+		:: unsync && read_call >= call
 #endif
-		:: else
+		:: else ->
+			if
+			:: unsync && !syncing ->
+#ifdef ONE_MARK
+				syncing = 1;
+#else
+				syncing = i + 1;
+#endif
+				mine = syncing
+			:: unsync && syncing -> busy = 1
+			:: else
+			fi
 		fi
 	};
 	if
@@ -107,12 +109,10 @@ again:
 #endif
 #endif
 		take;
-#ifdef TICKET
-		if :: syncing == mine -> unsync = 0; syncing = 0 :: else fi;
-#else
-		if :: syncing -> unsync = 0 :: else fi;
-		syncing = 0;
-#endif
+		d_step {
+			if :: read_call < call -> read_call = call :: else fi;
+			if :: syncing == mine -> unsync = 0; syncing = 0 :: else fi
+		};
 		drop;
 #ifdef CLEAR_THEN_READ
 		read_table();
@@ -120,11 +120,14 @@ again:
 		mine = 0
 	:: else
 	fi;
+	call = 0;
+#ifndef NOT_BUSY
 	if
-	:: unsync && n < OPS -> n++; goto again /* RETRY: the run loop comes again */
-	:: unsync && n == OPS -> goto out
+	:: busy && n < OPS -> n++; busy = 0; goto again
+	:: busy && n == OPS -> goto out
 	:: else
 	fi
+#endif
 }
 
 inline fault() {
@@ -132,34 +135,26 @@ inline fault() {
 	:: atomic { leaf == CLEAN -> leaf = WRITABLE } /* the fix-up */
 	:: leaf == READ_ONLY ->
 		take;
-#ifdef WAIT
-		if
-		:: syncing -> skip /* RETRY */
-		:: else ->
-#else
 #ifndef NO_MARK
 		syncing = 0;
 #endif
-		if
-		:: true ->
-#endif
 #ifdef FLAG_LATE
-			leaf = WRITABLE; /* and the flag not in the same critical section */
-			drop;
-			take;
-			unsync = 1
+		leaf = WRITABLE; /* and the flag not in the same critical section */
+		drop;
+		take;
+		unsync = 1;
 #else
-			unsync = 1;
-			leaf = WRITABLE
+		unsync = 1;
+		leaf = WRITABLE;
 #endif
-		fi;
 		drop
 	:: else /* repaired meanwhile */
 	fi
 }
 
 proctype vcpu(byte i) {
-	byte n, must, mine;
+	byte n, must, mine, call;
+	bit busy;
 
 	do
 	:: n < OPS && tlb_leaf[i] && gpte < 2 ->
@@ -181,7 +176,7 @@ proctype vcpu(byte i) {
 	:: n < OPS -> /* CR3 load */
 		n++;
 		must = gpte;
-		if :: unsync -> sync_all() :: else fi;
+		if :: unsync -> sync_all(i) :: else fi;
 		tlb_use[i] = 0
 	:: atomic { !tlb_use[i] -> tlb_use[i] = shadow + 1 };
 		atomic { if :: tlb_use[i] -> assert(tlb_use[i] > must) :: else fi }
