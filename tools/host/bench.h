@@ -29,6 +29,8 @@ static inline void bench_used(void *p)
 	__asm__ volatile("" : : "r"(p) : "memory");
 }
 
+/* The middle one of n > 0 values, which it sorts. */
+double bench_median(double *values, unsigned n);
 /* Prints "NAME VALUE": one repetition of one figure. */
 void bench_figure(const char *name, double value);
 /* Latencies in ticks, which both sort: prints one repetition's "NAME.p50 NS", p99 and worst; the distribution of all

@@ -80,6 +80,19 @@ void *bench_memory(uint64_t bytes)
 	return p;
 }
 
+static int by_double(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double bench_median(double *values, unsigned n)
+{
+	qsort(values, n, sizeof *values, by_double);
+	return values[n / 2];
+}
+
 void bench_figure(const char *name, double value)
 {
 	printf("%s %.4f\n", name, value);
