@@ -237,7 +237,8 @@ static void faults(void)
 
 static void clean_harvest(unsigned mib)
 {
-	uint64_t words = 0, start;
+	static double ns[CLEAN_HARVESTS];
+	uint64_t words = 0;
 	char figure[64];
 
 	if (!mmu_init(&clean, "clean", 1) || !mmu_add_ram(&clean, (uint64_t)mib << 20) || log_start(&clean) != LOG_DONE)
@@ -246,11 +247,14 @@ static void clean_harvest(unsigned mib)
 		words += clean.slot[i].words;
 	for (unsigned i = 0; i < CLEAN_HARVESTS; i++) /* the first is not clean; the rest warm up */
 		log_harvest(&clean, 0);
-	start = bench_now();
-	for (unsigned i = 0; i < CLEAN_HARVESTS; i++)
+	for (unsigned i = 0; i < CLEAN_HARVESTS; i++) {
+		uint64_t start = bench_now();
+
 		log_harvest(&clean, 0);
+		ns[i] = (double)(bench_now() - start) / bench_ticks_per_ns();
+	}
 	snprintf(figure, sizeof figure, "clean.%lu", words);
-	bench_figure(figure, (double)(bench_now() - start) / bench_ticks_per_ns() / CLEAN_HARVESTS);
+	bench_figure(figure, bench_median(ns, CLEAN_HARVESTS));
 	mmu_destroy(&clean);
 }
 
