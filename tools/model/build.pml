@@ -2,10 +2,10 @@
 /* Shadowing a guest table for the first time: shadow.c:shadow_new; sync.c:sync_build, protect_frame; fault.c:descend,
  * install, write_table, fixup; leaf.c:leaf_install; log.c:protect_visit; mmu.c:mmu_zap_all.
  *
- * Modelled: frame P of a guest table; leaf L maps P, with its rmap entry; the builder; a vCPU that writes to P through its
- * TLB, repairs L, installs L (for a write or for a read), or drops it; once the shadow is LIVE its one spte is filled under
- * the lock from the gpte, whose version counts the guest's stores; a harvest that clears W beside them. A flush is one step,
- * and is always made (owed.pml has the choice).
+ * Modelled: frame P of a guest table; leaf L maps P, with its rmap entry; the builder; a vCPU that writes to P through
+ * its TLB, repairs L, installs L (for a write or for a read), or drops it; once the shadow is LIVE its one spte is
+ * filled under the lock from the gpte, whose version counts the guest's stores; a harvest that clears W beside them. A
+ * flush is one step, and is always made (owed.pml has the choice).
  * Bounds: OPS operations of the vCPU, two stores, one build, one harvest.
  * Property: when the shadow is LIVE, not unsync, and filled, it is filled from what memory holds: no store is missed.
  *

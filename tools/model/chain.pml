@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The rmap chain: chain_walk.h:chain_walk beside chain.c:chain_add, chain_grow, chain_remove, chain_unlink.
  *
- * Modelled: chains A and B; a writer who adds and removes at will (C1 to C5 of chain.c, a step for each store that a reader
- * can see); a reader of A; the slab, which hands a freed descriptor out again at once, to either chain. Heads are 0, a
- * single entry or a descriptor. A hole is filled before a descriptor is added; of several holes any is taken. Store buffers
- * change nothing here: one writer's stores become visible in their order, and the reader stores nothing.
+ * Modelled: chains A and B; a writer who adds and removes at will (C1 to C5 of chain.c, a step for each store that a
+ * reader can see); a reader of A; the slab, which hands a freed descriptor out again at once, to either chain. Heads
+ * are 0, a single entry or a descriptor. A hole is filled before a descriptor is added; of several holes any is taken.
+ * Store buffers change nothing here: one writer's stores become visible in their order, and the reader stores nothing.
  * Entries: 1 stays in A all the time; 2 and 3 come and go in A and B.
  * Bounds: descriptors of two slots, ND of them, STEPS calls of the writer, four ways to begin.
- * Properties: a walk that is not given up has visited entry 1; a walk visits no more than BOUND entries and descriptors;
- * a chain that nobody changed is not given up; what the head names as a single entry is one.
+ * Properties: a walk that is not given up has visited entry 1; a walk visits no more than BOUND entries and
+ * descriptors; a chain that nobody changed is not given up; what the head names as a single entry is one.
  *
  *  run: as built, 3 descriptors | ok | -DSTEPS=6 | big
  *  run: as built, 2 descriptors | ok | -DND=2 -DSTEPS=6 | quick

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Harvest by hardware D bits: DESIGN section 7, log=dbit. NOT BUILT YET. This models what the design says; whoever builds it
- * names functions here.
+/* Harvest by hardware D bits: DESIGN section 7, log=dbit. NOT BUILT YET. This models what the design says; whoever
+ * builds it names functions here.
  *
- * Modelled: one page, one leaf spte with W and D, its rmap entry, the dirty bit of the bitmap; a vCPU with a TLB entry that
- * remembers whether it has set D (then it writes without looking at the spte again); a second flow that drops the leaf
- * (exchange, then the transfer of D, in a section), or changes it, and puts it back (spte, entry, bit); harvests: walk and clear D, grace
- * period, take the bit, flush, copy.
+ * Modelled: one page, one leaf spte with W and D, its rmap entry, the dirty bit of the bitmap; a vCPU with a TLB entry
+ * that remembers whether it has set D (then it writes without looking at the spte again); a second flow that drops the
+ * leaf (exchange, then the transfer of D, in a section), or changes it, and puts it back (spte, entry, bit); harvests:
+ * walk and clear D, grace period, take the bit, flush, copy.
  * Bounds: WRITES writes, two drops, two harvests and a last one when the vCPU has stopped.
  * Properties: nothing is lost at the end; when a harvest returns, what was written before its call has been handed on.
  *
@@ -21,8 +21,8 @@
  *  run: D looked for only where W is set | wrong | -DKEEP_D -DW_ONLY
  *  run: an install sets no bit, D will tell | wrong | -DLEFT_TO_D | quick
  *  run: drop by load and store | wrong | -DPLAIN_DROP
- * An install sets the bit here too, though the page may not have been written: between its spte and its rmap entry another
- * vCPU may write, and the walk would not find the leaf.
+ * An install sets the bit here too, though the page may not have been written: between its spte and its rmap entry
+ * another vCPU may write, and the walk would not find the leaf.
  */
 #ifndef WRITES
 #define WRITES 3

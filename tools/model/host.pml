@@ -2,11 +2,13 @@
 /* The hypervisor's own stores to guest RAM: gmem.c:mmu_write, drop_shadows; walk.c:set_accessed; beside log.c:harvest,
  * shadow.c:shadow_new, sync.c:sync_build, and the guest.
  *
- * Modelled: one page with one word; a host store (data, dirty bit, count, shadows dropped under the lock) by a CPU with a
- * store buffer; a harvest at any time and one after the store is over; a CPU that shadows the page as a page table and then
- * reads the word, with a store buffer too; -DAD: setting A and D in a gpte which a vCPU clears at the same time.
+ * Modelled: one page with one word; a host store (data, dirty bit, count, shadows dropped under the lock) by a CPU
+ * with a store buffer; a harvest at any time and one after the store is over; a CPU that shadows the page as a page
+ * table and then reads the word, with a store buffer too; -DAD: setting A and D in a gpte which a vCPU clears at the
+ * same time.
  * Bounds: one store, two harvests, one shadowing.
- * Properties: the store is in the copy; the shadow does not stay behind the word; a gpte that the guest cleared stays clear.
+ * Properties: the store is in the copy; the shadow does not stay behind the word; a gpte that the guest cleared stays
+ * clear.
  *
  *  run: as built | ok | | quick
  *  run: dirty bit before the data | wrong | -DBIT_FIRST | quick

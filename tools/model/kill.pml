@@ -3,13 +3,13 @@
  * fault.c:write_table, install_locked, quick_locked; shadow.h:shadow_pending;
  * sync.c:sync_all, mmu_invlpg; mmu.c:mmu_set_paging.
  *
- * Modelled: a guest page table with one gpte (its version counts the guest's stores), its shadow (the version last read),
- * the link that leads to the shadow, the frame's count; a vCPU that writes the table, faults, executes INVLPG or loads CR3,
- * and uses the translation; another flow that kills the shadow and buries it in steps. Where no link leads, the vCPU would
- * build a new shadow from what memory holds: not modelled, it is never too old.
+ * Modelled: a guest page table with one gpte (its version counts the guest's stores), its shadow (the version last
+ * read), the link that leads to the shadow, the frame's count; a vCPU that writes the table, faults, executes INVLPG
+ * or loads CR3, and uses the translation; another flow that kills the shadow and buries it in steps. Where no link
+ * leads, the vCPU would build a new shadow from what memory holds: not modelled, it is never too old.
  * Bounds: OPS operations of the vCPU, two stores, one burial.
- * Properties: after INVLPG or CR3 load no translation older than what was in memory then is used; the shadow is empty and
- * nothing links it when it is freed.
+ * Properties: after INVLPG or CR3 load no translation older than what was in memory then is used; the shadow is empty
+ * and nothing links it when it is freed.
  *
  *  run: the rule | ok | | quick
  *  run: as built | defect | -DASK_FIRST | quick
@@ -21,12 +21,12 @@
  *  run: taken apart, then marked | wrong | -DMARK_LATE
  *  run: freed before the flush | wrong | -DFREE_FIRST
  *
- * From the kill until the burial's flush is over, INVLPG and CR3 load (and the link of an old shadow page) wait, that is:
- * RETRY, as they do for a sync by another flow. For a CR3 load it is enough to load the two counts without the lock, the
- * unsync ones first.
- * DEFECT 3 (as built). mmu_invlpg asks shadow_pending() before it takes the lock. Another vCPU's kill in between leaves it with a
- * shadow that is not LIVE, still linked: it reads nothing, returns true, and the old entry stays in use until the burial's
- * flush. The rule: ask (again) under the lock. It takes two vCPUs.
+ * From the kill until the burial's flush is over, INVLPG and CR3 load (and the link of an old shadow page) wait, that
+ * is: RETRY, as they do for a sync by another flow. For a CR3 load it is enough to load the two counts without the
+ * lock, the unsync ones first.
+ * DEFECT 3 (as built). mmu_invlpg asks shadow_pending() before it takes the lock. Another vCPU's kill in between
+ * leaves it with a shadow that is not LIVE, still linked: it reads nothing, returns true, and the old entry stays in
+ * use until the burial's flush. The rule: ask (again) under the lock. It takes two vCPUs.
  */
 #ifndef OPS
 #define OPS 5

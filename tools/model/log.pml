@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Log start and the harvest's turn: log.c:log_start, start, log_turn_take, harvest, protect_word, hand_on; fault.c:publish.
+/* Log start and the harvest's turn: log.c:log_start, start, log_turn_take, harvest, protect_word, hand_on;
+ * fault.c:publish.
  *
- * Modelled: one page, one leaf, its dirty bit (clear: an earlier session took it); a vCPU that writes, and whose faults open
- * the page in a publishing section; a consumer that starts the log and harvests; a second consumer who harvests at the same
- * time (the replica and the guest's test device); walks that give up. The bit is set by an RMW (publish.pml has buffers).
+ * Modelled: one page, one leaf, its dirty bit (clear: an earlier session took it); a vCPU that writes, and whose
+ * faults open the page in a publishing section; a consumer that starts the log and harvests; a second consumer who
+ * harvests at the same time (the replica and the guest's test device); walks that give up. The bit is set by an RMW
+ * (publish.pml has buffers).
  * Bounds: WRITES writes, three harvests and one of the second consumer.
- * Properties: the first harvest after a start reports the page; when any harvest returns, what was written before its call
- * has been handed on; nothing is lost at the end.
+ * Properties: the first harvest after a start reports the page; when any harvest returns, what was written before its
+ * call has been handed on; nothing is lost at the end.
  *
  *  run: as built | ok | | quick
  *  run: as built, three writes | ok | -DWRITES=3
@@ -17,8 +19,8 @@
  *  run: handed on before the flush | wrong | -DHAND_ON_FIRST
  *  run: turn given back once bits are taken | wrong | -DTURN_SHORT
  *  run: bit only while logging (no harm) | ok | -DWHILE_LOGGING
- * The last: the grace period of the first harvest covers whoever read the mode before the start. The code keeps the bit all
- * the same (invariant M7), so that nothing hangs on the mode.
+ * The last: the grace period of the first harvest covers whoever read the mode before the start. The code keeps the
+ * bit all the same (invariant M7), so that nothing hangs on the mode.
  */
 #ifndef WRITES
 #define WRITES 2

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What is owed: whoever makes a frame's mappings unwritable flushes, unless none was writable since the last full flush.
- * tlb.c:tlb_owing, tlb_flush; shadow.c:drop_leaf; leaf.c:leaf_change; sync.c:sync_build, sync_batch, protect_visit.
+/* What is owed: whoever makes a frame's mappings unwritable flushes, unless none was writable since the last full
+ * flush. tlb.c:tlb_owing, tlb_flush; shadow.c:drop_leaf; leaf.c:leaf_change; sync.c:sync_build, sync_batch,
+ * protect_visit.
  *
- * Modelled: frame P is to become a page table; one leaf spte maps it, with its rmap entry; vCPU C has a TLB and writes to P
- * through it as long as it lasts; another vCPU drops the leaf for its INVLPG and flushes its own TLB only; a harvest clears
- * W, then flushes, or a burial flushes; one or two CPUs shadow P (in two roles, or one builds while the other syncs). Walks of the chain take no
- * lock. The generation protocol is one step here (tlb.pml).
+ * Modelled: frame P is to become a page table; one leaf spte maps it, with its rmap entry; vCPU C has a TLB and writes
+ * to P through it as long as it lasts; another vCPU drops the leaf for its INVLPG and flushes its own TLB only; a
+ * harvest clears W, then flushes, or a burial flushes; one or two CPUs shadow P (in two roles, or one builds while the
+ * other syncs). Walks of the chain take no lock. The generation protocol is one step here (tlb.pml).
  * Bounds: one leaf, one drop, one full flush, two shadowers.
  * Property: once a shadow of P counts as in step, nobody writes to P unnoticed.
  *
@@ -23,11 +24,12 @@
  *  run: decided without the lock | wrong | -DUNLOCKED
  *  run: other protectors not counted | wrong | -DTWO -DNO_COUNT
  *
- * DEFECT 1 (beside a drop). sync_build and sync_batch ask tlb_owing() without the lock. drop_leaf stores 0 to the spte and
- * advances owed afterwards: a walk in between finds neither a writable leaf nor anything owed, and no flush is made. It
- * takes a second flow on the guest: another vCPU, or another CPU's mmu_write to a guest page table.
- * DEFECT 2 (two shadowers). protect_visit clears MMU_WRITABLE and tells nobody until its own flush: a second shadower of the
- * frame that walks before that flush finds nothing to protect, nothing owed, and does not flush. It takes two vCPUs.
+ * DEFECT 1 (beside a drop). sync_build and sync_batch ask tlb_owing() without the lock. drop_leaf stores 0 to the spte
+ * and advances owed afterwards: a walk in between finds neither a writable leaf nor anything owed, and no flush is
+ * made. It takes a second flow on the guest: another vCPU, or another CPU's mmu_write to a guest page table.
+ * DEFECT 2 (two shadowers). protect_visit clears MMU_WRITABLE and tells nobody until its own flush: a second shadower
+ * of the frame that walks before that flush finds nothing to protect, nothing owed, and does not flush. It takes two
+ * vCPUs.
  * The rule that is verified: a shadower counts itself before its walk and until after its flush; it flushes if it saw
  * MMU_WRITABLE, or another one is counted, or, asked under the lock after the walk, something is owed.
  */

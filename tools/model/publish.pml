@@ -2,12 +2,12 @@
 /* Publication against harvests: leaf.c:leaf_install, fault.c:fixup, shadow.c:drop_leaf (a guest's local INVLPG), beside
  * log.c:harvest and log.c:protect_visit.
  *
- * Modelled: one page of the guest, one leaf spte of it, its rmap entry, its dirty bit; two vCPUs with a store buffer each
- * (TSO: plain stores wait in it in order, locked RMWs drain it); the guest's lock; publishing sections and the grace
- * period; the generation of tlb.c (entry and check in one step: tlb.pml takes them apart); the walker. vCPU 1 has a TLB
- * entry and writes to the page; of vCPU 0 only its handlers matter, which repair, install and drop the same spte.
- * The walker harvests once at any time, and again when vCPU 1 has done its last write and left the guest; vCPU 0 may be in
- * the midst of a handler then.
+ * Modelled: one page of the guest, one leaf spte of it, its rmap entry, its dirty bit; two vCPUs with a store buffer
+ * each (TSO: plain stores wait in it in order, locked RMWs drain it); the guest's lock; publishing sections and the
+ * grace period; the generation of tlb.c (entry and check in one step: tlb.pml takes them apart); the walker. vCPU 1
+ * has a TLB entry and writes to the page; of vCPU 0 only its handlers matter, which repair, install and drop the same
+ * spte. The walker harvests once at any time, and again when vCPU 1 has done its last write and left the guest; vCPU 0
+ * may be in the midst of a handler then.
  * Bounds: two writes, FAULTS faults or drops for each vCPU, two harvests.
  * Property: what vCPU 1 had written before the last harvest was called is in the copy: no page is lost. MMU_WRITABLE is
  * set all along: it has its own model, unsync.pml.

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Grace periods and retirement: rcu.h:rcu_read_lock, rcu_read_unlock; rcu.c:rcu_tag, rcu_passed, rcu_wait.
  *
- * Modelled: two CPUs that read, each in a nested pair of sections, one as a publisher, one as a walker; a CPU that unlinks
- * an object, takes its tag, and whoever frees it judges the tag; a third CPU that advances the epoch for reasons of its own.
- * A store buffer for the plain store that unlinks. Readers store their word by a locked RMW (no buffer; -DPLAIN_WORD has
- * one). The end of a section is a plain store: modelled at once, for what it delays is only the free.
+ * Modelled: two CPUs that read, each in a nested pair of sections, one as a publisher, one as a walker; a CPU that
+ * unlinks an object, takes its tag, and whoever frees it judges the tag; a third CPU that advances the epoch for
+ * reasons of its own. A store buffer for the plain store that unlinks. Readers store their word by a locked RMW (no
+ * buffer; -DPLAIN_WORD has one). The end of a section is a plain store: modelled at once, for what it delays is only
+ * the free.
  * Bounds: two sections for each reader, one object, two advances beside it.
  * Property: nobody uses the object after it was freed. -DWAIT: rcu_wait(RCU_MASK_PUBLISH) by a harvest: the effect of
  * every publishing section that was open is there afterwards; walkers are not waited for.

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Removing a slot beside running vCPUs: DESIGN section 9. NOT BUILT YET: slot.c drops slots when the guest has ended. This
- * models what the design says; whoever builds it names functions here.
+/* Removing a slot beside running vCPUs: DESIGN section 9. NOT BUILT YET: slot.c drops slots when the guest has ended.
+ * This models what the design says; whoever builds it names functions here.
  *
- * Modelled: one page of the slot; a vCPU that faults (look-up, then install under the lock, in one publishing section) and
- * uses the frame through its TLB; a host store in a section; a harvest that copies the page under a reference; a builder
- * that shadows a table of the slot: it leaves its section to flush, looks the slot up again, and is waited for; the remover:
- * unpublish, grace period, zap, flush, grace period for walkers and publishers, free; and whoever re-creates the slot.
+ * Modelled: one page of the slot; a vCPU that faults (look-up, then install under the lock, in one publishing section)
+ * and uses the frame through its TLB; a host store in a section; a harvest that copies the page under a reference; a
+ * builder that shadows a table of the slot: it leaves its section to flush, looks the slot up again, and is waited
+ * for; the remover: unpublish, grace period, zap, flush, grace period for walkers and publishers, free; and whoever
+ * re-creates the slot.
  * Bounds: FAULTS faults, one store, one harvest, one build, one removal.
- * Properties: nobody touches a frame, a chain or a bitmap that was freed; a store to a slot that is being re-created is not
- * dropped; no spte maps the frame after it was freed.
+ * Properties: nobody touches a frame, a chain or a bitmap that was freed; a store to a slot that is being re-created
+ * is not dropped; no spte maps the frame after it was freed.
  *
  *  run: as designed, beside a host store | ok | -DSTORE | quick
  *  run: as designed, beside a harvest | ok | -DHARVEST
@@ -24,8 +25,8 @@
  *  run: section left between look-up and install | wrong | -DTWO_SECTIONS
  *  run: a moving slot looks absent | wrong | -DSTORE -DABSENT | quick
  *  run: builder not waited for (no harm) | ok | -DBUILD -DNO_BUILDER
- * The last: a builder that looks the slot up again in a new section is covered by the second grace period. The wait is the
- * second of two defences, as the harvest's reference is beside its section.
+ * The last: a builder that looks the slot up again in a new section is covered by the second grace period. The wait is
+ * the second of two defences, as the harvest's reference is beside its section.
  */
 #ifndef FAULTS
 #define FAULTS 2

@@ -3,12 +3,13 @@
  * mmu.c:replace_root; shadow.c:shadow_kill, shadow_bury, shadow_unpin; hv/runner.c:step.
  *
  * Modelled: one vCPU that may move between two CPUs before each entry, whose id has a TLB on each (translations and
- * paging-structure entries: what was cached through which root); an interrupt line for each CPU, which is looked at in the
- * guest, or taken by the host's handler while interrupts are on; an invalidator on a third CPU. The vCPU's store of
- * IN_GUEST is an RMW. The guest never leaves by itself once it has done its turns (it spins, and only a kick gets it out); or it halts then.
+ * paging-structure entries: what was cached through which root); an interrupt line for each CPU, which is looked at in
+ * the guest, or taken by the host's handler while interrupts are on; an invalidator on a third CPU. The vCPU's store
+ * of IN_GUEST is an RMW. The guest never leaves by itself once it has done its turns (it spins, and only a kick gets
+ * it out); or it halts then.
  * Bounds: three turns of the vCPU, one kill of its root or one unhooking of a table, one more bump beside it.
- * Properties. A table that was reused is not walked; a leaf that INVLPG dropped is not used; no guest runs on a root that
- * was killed before a flush that is over; nobody waits for ever.
+ * Properties. A table that was reused is not walked; a leaf that INVLPG dropped is not used; no guest runs on a root
+ * that was killed before a flush that is over; nobody waits for ever.
  *
  *  run: as built: a table unhooked | ok | -DTABLE | quick
  *  run: as built: the root killed | ok | -DROOT | quick
@@ -26,7 +27,8 @@
  *  run: generation bumped before the change | wrong | -DTABLE -DBUMP_FIRST
  *  run: exit does not clear IN_GUEST | stuck | -DTABLE -DNO_LEAVE
  *  run: seen read after flush (no harm) | ok | -DTABLE -DLATE_WANT
- * The last: the flush is done outside the guest, so nothing can be cached between it and a later look at the generation.
+ * The last: the flush is done outside the guest, so nothing can be cached between it and a later look at the
+ * generation.
  */
 byte gen = 1, seen = 0, want, cpu = 0, turns;
 bit in_guest, guest, pending, irq[2], last;

@@ -2,13 +2,14 @@
 /* From unsync to synced: sync.c:sync_all, take_batch, sync_batch, read_table, protect_visit; sync.c:mmu_invlpg; mmu.c:
  * mmu_set_paging; fault.c:fixup, write_table; log.c:protect_visit.
  *
- * Modelled: one guest page table with one gpte (its version counts the guest's stores), its shadow (the version that was
- * last read), and the one leaf through which the guest writes the table. Each vCPU has a TLB entry of that leaf and one of
- * what the shadow translates; it writes, faults, executes INVLPG, loads CR3, and uses the translation, in any order. A full
- * flush is one step (tlb.pml), and every sync makes one (owed.pml has the choice). -DLOG: a harvest beside them.
+ * Modelled: one guest page table with one gpte (its version counts the guest's stores), its shadow (the version that
+ * was last read), and the one leaf through which the guest writes the table. Each vCPU has a TLB entry of that leaf
+ * and one of what the shadow translates; it writes, faults, executes INVLPG, loads CR3, and uses the translation, in
+ * any order. A full flush is one step (tlb.pml), and every sync makes one (owed.pml has the choice). -DLOG: a harvest
+ * beside them.
  * Bounds: VCPUS vCPUs, OPS operations for each, two stores to the gpte.
- * Properties: no store goes unnoticed (the table is unsync, or marked as such, at every store through the TLB); after its
- * INVLPG or CR3 load a vCPU uses no translation older than what was in memory then.
+ * Properties: no store goes unnoticed (the table is unsync, or marked as such, at every store through the TLB); after
+ * its INVLPG or CR3 load a vCPU uses no translation older than what was in memory then.
  *
  *  run: as built | ok | | quick
  *  run: as built, with the log | ok | -DLOG | big
@@ -25,9 +26,10 @@
  *  run: W before the unsync flag | wrong | -DFLAG_LATE
  *
  * The order is protect, flush, read, and only then clear the flag, if the mark is still this flow's own. The first two
- * variants after "as built" were once the code; each needs two vCPUs. CLEAR_THEN_READ: between the two another vCPU's INVLPG
- * or CR3 load finds nothing unsync and goes on with entries not read yet. ONE_MARK: A marks; B's write fault clears the mark
- * and opens the page; B loads CR3 and marks again; A takes that mark for its own and clears the flag of an open page.
+ * variants after "as built" were once the code; each needs two vCPUs. CLEAR_THEN_READ: between the two another vCPU's
+ * INVLPG or CR3 load finds nothing unsync and goes on with entries not read yet. ONE_MARK: A marks; B's write fault
+ * clears the mark and opens the page; B loads CR3 and marks again; A takes that mark for its own and clears the flag
+ * of an open page.
  */
 #ifndef VCPUS
 #define VCPUS 2
