@@ -90,6 +90,7 @@ struct mmu {
 	/* TLB protocol (tlb.c) */
 	atomic64 generation;      /* from 1; bumped by whoever invalidates */
 	atomic64 owed, flushed;   /* narrowings so far; narrowings covered by a full flush */
+	atomic32 protecting;      /* flows between their first protection of a table and its flush (sync.c) */
 	struct mmu_vcpu *vcpu[MMU_MAX_VCPUS];
 	unsigned vcpus;
 

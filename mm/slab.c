@@ -276,8 +276,12 @@ void slab_destroy(struct slab_cache *c)
 	slab_unregister(c);
 	if (last)
 		slab_block_put(c, last);
-	rcu_wait(RCU_MASK_ALL);
-	slab_poison_ripen(c, SLAB_ALL);
+	/* Looked at again and again, not once after an rcu_wait: a reader that was held up between loading the epoch and
+	 * its exchange shows an old value then, and a tag that had passed seems not to have. */
+	while (c->delayed) { /* nobody else knows the cache any more */
+		slab_poison_ripen(c, SLAB_ALL);
+		host_relax();
+	}
 	for (unsigned cpu = 0; cpu < host_cpus(); cpu++) {
 		struct slab_cpu *s = slab_cpu_of(c, cpu);
 
@@ -285,8 +289,10 @@ void slab_destroy(struct slab_cache *c)
 			slab_flush(c, s, s->count);
 	}
 	slab_block_shed(c);
-	rcu_wait(RCU_MASK_ALL);
-	slab_reap_one(c, SLAB_ALL);
+	while (load_relaxed(&c->waiting_blocks)) {
+		slab_reap_one(c, SLAB_ALL);
+		host_relax();
+	}
 	if (load_relaxed(&c->blocks))
 		host_panic("cache %s: destroyed with objects in use", c->name);
 	for (unsigned cpu = 0; cpu < HOST_MAX_CPUS; cpu++)

@@ -8,6 +8,8 @@
  * not take it for being so (found by tools/host/torture.c under TSan, when the flag was cleared first). A write meanwhile
  * faults, for the frame is protected, and takes the mark `syncing` away, which keeps the flag.
  *
+ * Who protects flushes unless nothing can write any more: see protected_flush, and tools/model/owed.pml.
+ *
  * Protection takes no lock: it is a reader of the frame's chain. It misses nothing, because the count (or the syncing mark)
  * was raised under the lock before the walk began, and every install reads it under the lock after that. A fix-up that
  * races has compared the whole spte, MMU_WRITABLE included, which protection clears.
@@ -64,16 +66,32 @@ static bool protect_frame(struct slot *slot, gfn_t f, struct protect *p)
 	return done;
 }
 
+/* After the walks of one flow (protecting was raised before them): flushes if the guest may still write the frame through
+ * some TLB. That is so if the walk saw a mapping, or if what it did not see any more was narrowed just before: by a drop,
+ * which is owed (asked under the lock, for a drop changes the spte first), or by another flow that has not flushed yet. */
+static void protected_flush(struct mmu *m, bool saw)
+{
+	bool owing;
+
+	lock_take(&m->lock);
+	owing = tlb_owing(m);
+	lock_drop(&m->lock);
+	if (saw || owing || load_seq(&m->protecting) > 1)
+		tlb_flush(m);
+	fetch_sub_seq(&m->protecting, 1);
+}
+
 enum mmu_outcome sync_build(struct shadow *s)
 {
 	struct mmu *m = s->mmu;
 	struct protect p = {0};
 	struct shadow *dying = 0;
-	/* a slot lives as long as the guest does (slot.c) */
-	bool done = protect_frame(slot_find(m, s->gfn), s->gfn, &p);
+	bool done;
 
-	if (p.saw || tlb_owing(m))
-		tlb_flush(m);
+	fetch_add_seq(&m->protecting, 1);
+	/* a slot lives as long as the guest does (slot.c) */
+	done = protect_frame(slot_find(m, s->gfn), s->gfn, &p);
+	protected_flush(m, p.saw);
 	lock_take(&m->lock);
 	if (load_relaxed(&s->state) == SHADOW_BUILDING) {
 		if (done)
@@ -204,10 +222,10 @@ static void sync_batch(struct sync *y)
 	struct protect p = {0};
 	bool done[BATCH];
 
+	fetch_add_seq(&m->protecting, 1);
 	for (unsigned i = 0; i < y->n; i++)
 		done[i] = protect_frame(slot_find(m, y->batch[i]->gfn), y->batch[i]->gfn, &p);
-	if (p.saw || tlb_owing(m))
-		tlb_flush(m);
+	protected_flush(m, p.saw);
 	park("sync-flushed");
 	for (unsigned i = 0; i < y->n; i++)
 		read_table(y->batch[i]);
@@ -241,32 +259,43 @@ enum mmu_outcome sync_all(struct mmu *m)
 	return y.busy || load_acquire(&m->burying) ? MMU_RETRY : MMU_RESUME;
 }
 
-bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
+/* The entry that maps a, read again. True: flushing the address on this CPU is enough. Lock held, in a section, and all above
+ * level 1 in step. */
+static bool read_leaf(struct mmu_vcpu *v, gva_t a)
 {
 	struct mmu *m = v->mmu;
-	bool local = true;
-	struct shadow *s;
 	unsigned level;
-	spte_t *p;
+	spte_t *p = shadow_walk(v, a, &level);
+	struct shadow *s = shadow_of_spte(p);
 
-	if (shadow_pending(m, true)) { /* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1) */
-		if (sync_all(m) == MMU_RETRY)
-			v->root_stale = v->sync_wanted = true;
-		store_relaxed(&v->seen, 0);
-		return false;
-	}
-	rcu_read_lock(RCU_PUBLISH);
-	lock_take(&m->lock);
-	p = shadow_walk(v, a, &level);
-	s = shadow_of_spte(p);
 	if (s->role.direct || spte_level(load_relaxed(p)) > 1) {
 		/* a large page, or a piece of one: every vCPU is to drop all of its pieces, at its own INVLPG */
 		tlb_bump(m);
-		local = false;
-	} else if (level == 1 && load_relaxed(p) && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {
-		read_entry(s, spte_index(p), v->reserved, slot_find(m, s->gfn));
+		return false;
 	}
+	if (level == 1 && load_relaxed(p) && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE)
+		read_entry(s, spte_index(p), v->reserved, slot_find(m, s->gfn));
+	return true;
+}
+
+bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
+{
+	struct mmu *m = v->mmu;
+	bool pending, local = false;
+
+	rcu_read_lock(RCU_PUBLISH);
+	lock_take(&m->lock);
+	/* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1). Asked under the lock: a kill by
+	 * another vCPU comes before, and is seen, or after the entry was read (kill.pml). */
+	pending = shadow_pending(m, true);
+	if (!pending)
+		local = read_leaf(v, a);
 	lock_drop(&m->lock);
 	rcu_read_unlock(RCU_PUBLISH);
+	if (pending) {
+		if (sync_all(m) == MMU_RETRY)
+			v->root_stale = v->sync_wanted = true;
+		store_relaxed(&v->seen, 0);
+	}
 	return local;
 }
