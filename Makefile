@@ -5,7 +5,8 @@
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
-#   make torture    random operations with real threads      make mutants   broken variants that tests must catch
+#   make torture    random operations with real threads
+#   make mutants    broken variants that tests must catch     make models    the protocols' models
 # CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
 
 BUILD ?= build
@@ -49,7 +50,7 @@ UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
 UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
 IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
 
-.PHONY: all images run torture mutants check iso lint bench bench-host clean deps deps-bench-host tests
+.PHONY: all images run torture mutants models check iso lint bench bench-host clean deps deps-bench-host tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -190,6 +191,10 @@ SEED ?= 0
 TORTURE := plain.normal plain.lifo plain.poison asan.lifo tsan.lifo
 torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 	@set -e; for t in $(TORTURE); do echo "$$t:"; $(BUILD)/host/$${t%.*}/torture $(SECONDS) $(SEED) $${t#*.}; done
+
+# Spin models of the protocols: the rules verified, the broken variants refuted.
+models: | deps
+	tools/model/check $(FILTER)
 
 # Deliberately broken variants, each of which a test must catch.
 mutants: | deps

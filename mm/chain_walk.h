@@ -22,7 +22,7 @@
  *     descriptor of another chain on the way: whatever this chain's marker ends, was entered at or before E's place.
  *   - A single pointer becomes a descriptor with the pointer in its slot before the head names it. Never back: a
  *     reader could have read the slots just after P left them for the head, and then find this chain's marker in next,
- *     if the descriptor was freed and came back meanwhile (model single -DCOLLAPSE).
+ *     if the descriptor was freed and came back meanwhile (model chain).
  * Why it ends. Every entry visited, every extra try of the visitor, and every descriptor is counted against 2 x
  * length + 64. A chain that nobody changes has no more than `length` entries in no more than `length` descriptors; a
  * reader that is led round and round by a descriptor relinked at the head (no foreign marker, hence no restart) gives
@@ -31,7 +31,7 @@
  * Promised: the above. Not promised: that an entry is visited once; that what is visited belongs to this chain still;
  * anything for entries that come or go meanwhile; success under churn. Descriptors are type-stable within an RCU
  * section (slab.c), and so must be the tables that the entries lie in.
- * Models: chain (the walk, restarts, reuse in the same and in another chain), single (one pointer to many and back).
+ * Model: chain (the walk, restarts, reuse in the same and in another chain, one pointer to many and back).
  */
 #ifndef MM_CHAIN_WALK_H
 #define MM_CHAIN_WALK_H

@@ -7,7 +7,7 @@
  * the whole value, then the dirty bit of the page that the compared frame belongs to, both in one publishing section.
  *   - The table walked may have been freed and reused under us; it is still a table (type-stable slab). The frame of the
  *     compared value decides whose bit is set; a frame that is not this guest's is left to the slow path.
- *   - A harvest that takes the bit before we set it waits for our section first (fixup.pml); one that protects after our
+ *   - A harvest that takes the bit before we set it waits for our section first (publish.pml); one that protects after our
  *     cmpxchg finds W and clears it, and our bit stays set for the next.
  *   - The page may become a page table meanwhile: protection clears MMU_WRITABLE, so one of the two cmpxchgs fails.
  *

@@ -4,7 +4,7 @@
  * Publishers (leaf.c, fault.c, gmem.c): in one publishing section, the spte, then its rmap entry, then the dirty bit by a
  * locked RMW. A harvest:
  *
- *   0 a grace period for publishers   whoever opened a page before the call has set its bit (contract.pml, fixup.pml)
+ *   0 a grace period for publishers   whoever opened a page before the call has set its bit (publish.pml)
  *   1 take the bits (acquiring xchg)  what was published before a bit is visible to the walk (publish.pml)
  *   2 walk each page's chain          clears W of every writable leaf of the page; a failed cmpxchg looks again
  *   3 flush, collect acknowledgements no CPU writes through a translation older than 2
@@ -232,7 +232,7 @@ enum log_outcome log_harvest(struct mmu *m, struct log_round *r)
 
 static void start(struct mmu *m)
 {
-	/* The mode first, then the bits: whatever was opened without protection is dirty now (logstart.pml). */
+	/* The mode first, then the bits: whatever was opened without protection is dirty now (log.pml). */
 	if (fetch_add_seq(&m->logging, 1) == 0)
 		for (unsigned i = 0; i < load_acquire(&m->slots); i++)
 			slot_fill(&m->slot[i], SLOT_DIRTY);

@@ -16,7 +16,7 @@
  *   - It read a value >= tag: the reader loaded the epoch after the fetch_add, and sees the unlink as above; any
  *     earlier section of that CPU has ended. A reader that loads the epoch and is held up before its exchange shows
  *     an old value: that delays frees, and frees nothing early. The fetch_add must be a full barrier after the
- *     unlink: with a plain load of the epoch the unlink may still be in the store buffer (the model rcutag finds it).
+ *     unlink: with a plain load of the epoch the unlink may still be in the store buffer (the model rcu finds it).
  *     C11 alone orders seq_cst accesses among themselves only; that the links' acquire loads stay behind the exchange
  *     is the "locked RMW" of mm/atomic.h.
  *

@@ -85,7 +85,7 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 	CHECK(slot->mmu == s->mmu);
 	if (old & SPTE_W)
 		slot_mark_range(slot, f, gpte_pages(spte_level(old)));
-	/* owed: after the spte changed, before its entry leaves the chain (owed2.pml) */
+	/* owed: after the spte changed, before its entry leaves the chain (owed.pml) */
 	if (old & SPTE_MMU_WRITABLE)
 		fetch_add_seq(&s->mmu->owed, 1);
 	chain_remove(slot_chain(slot, f, spte_level(old)), &rmap_cache, p);

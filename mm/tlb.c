@@ -10,15 +10,15 @@
  *
  * Why it is safe. Store-then-load on both sides: either 2 sees b, and the vCPU flushes after a; or c sees 1, and the
  * invalidator waits for the exit. The kick cannot be eaten between 1 and 4, for interrupts are off and a pending one makes
- * the entry exit at once (kick.pml). Being behind, the vCPU looks at its root again before it flushes: the root may be what
- * was invalidated (root.pml).
+ * the entry exit at once (tlb.pml). Being behind, the vCPU looks at its root again before it flushes: the root may be what
+ * was invalidated (tlb.pml).
  *
  * seen says what the TLB of one physical CPU is good for. It is kept per vCPU, not per (CPU, id), and set to 0, which no
  * generation is, whenever the vCPU enters on another CPU than its last: so its id is flushed on each CPU before its first
- * use there, and after each migration, also back (migrate.pml, migl.pml).
+ * use there, and after each migration, also back (tlb.pml).
  *
  * owed counts narrowings of sptes through which a guest may write; flushed says how many of them a full flush has covered.
- * The sample is taken before the generation moves, so a narrowing during the flush stays owed (owed2.pml). Local flushes do
+ * The sample is taken before the generation moves, so a narrowing during the flush stays owed (owed.pml). Local flushes do
  * not count.
  *
  * Not promised: that a vCPU outside the guest has flushed when tlb_flush returns; it flushes before it runs a guest

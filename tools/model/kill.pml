@@ -11,8 +11,8 @@
  * Properties: after INVLPG or CR3 load no translation older than what was in memory then is used; the shadow is empty
  * and nothing links it when it is freed.
  *
- *  run: the rule | ok | | quick
- *  run: as built | defect | -DASK_FIRST | quick
+ *  run: as built | ok | | quick
+ *  run: asked before the lock is taken | wrong | -DASK_FIRST | quick
  *  run: nobody waits for a burial | wrong | -DNO_WAIT | quick
  *  run: unsync cleared, then burying counted | wrong | -DCOUNT_LATE
  *  run: burying loaded, then unsync | wrong | -DLOAD_FIRST
@@ -24,9 +24,8 @@
  * From the kill until the burial's flush is over, INVLPG and CR3 load (and the link of an old shadow page) wait, that
  * is: RETRY, as they do for a sync by another flow. For a CR3 load it is enough to load the two counts without the
  * lock, the unsync ones first.
- * DEFECT 3 (as built). mmu_invlpg asks shadow_pending() before it takes the lock. Another vCPU's kill in between
- * leaves it with a shadow that is not LIVE, still linked: it reads nothing, returns true, and the old entry stays in
- * use until the burial's flush. The rule: ask (again) under the lock. It takes two vCPUs.
+ * mmu_invlpg asks under the lock: asked before, another vCPU's kill in between would leave it with a shadow that is not
+ * LIVE but still linked; it would read nothing, and the old entry would stay in use until the burial's flush.
  */
 #ifndef OPS
 #define OPS 5

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is owed: whoever makes a frame's mappings unwritable flushes, unless none was writable since the last full
  * flush. tlb.c:tlb_owing, tlb_flush; shadow.c:drop_leaf; leaf.c:leaf_change; sync.c:sync_build, sync_batch,
- * protect_visit.
+ * protected_flush, protect_visit.
  *
  * Modelled: frame P is to become a page table; one leaf spte maps it, with its rmap entry; vCPU C has a TLB and writes
  * to P through it as long as it lasts; another vCPU drops the leaf for its INVLPG and flushes its own TLB only; a
@@ -10,11 +10,11 @@
  * Bounds: one leaf, one drop, one full flush, two shadowers.
  * Property: once a shadow of P counts as in step, nobody writes to P unnoticed.
  *
- *  run: the rule | ok | | quick
- *  run: the rule, two shadowers | ok | -DTWO
- *  run: as built, one flow at a time | ok | -DBUILT -DONE_FLOW
- *  run: as built, beside a drop | defect | -DBUILT | quick
- *  run: as built, two shadowers | defect | -DBUILT -DTWO -DNO_DROP | quick
+ *  run: as built | ok | | quick
+ *  run: as built, two shadowers | ok | -DTWO
+ *  run: one flow at a time needs neither | ok | -DBARE -DONE_FLOW
+ *  run: neither, beside a drop | wrong | -DBARE | quick
+ *  run: neither, two shadowers | wrong | -DBARE -DTWO -DNO_DROP | quick
  *  run: nothing owed | wrong | -DNO_OWED
  *  run: owed before the spte changes | wrong | -DOWED_FIRST
  *  run: owed after the lock is dropped | wrong | -DOWED_LATE
@@ -24,16 +24,13 @@
  *  run: decided without the lock | wrong | -DUNLOCKED
  *  run: other protectors not counted | wrong | -DTWO -DNO_COUNT
  *
- * DEFECT 1 (beside a drop). sync_build and sync_batch ask tlb_owing() without the lock. drop_leaf stores 0 to the spte
- * and advances owed afterwards: a walk in between finds neither a writable leaf nor anything owed, and no flush is
- * made. It takes a second flow on the guest: another vCPU, or another CPU's mmu_write to a guest page table.
- * DEFECT 2 (two shadowers). protect_visit clears MMU_WRITABLE and tells nobody until its own flush: a second shadower
- * of the frame that walks before that flush finds nothing to protect, nothing owed, and does not flush. It takes two
- * vCPUs.
+ * The rule is what sync.c:protected_flush does. Without the lock, a walk between drop_leaf's store of 0 and its owed++
+ * finds neither a writable leaf nor anything owed; without the count, a second shadower of the frame that walks before
+ * the first one's flush finds nothing to protect. Either then makes no flush.
  * The rule that is verified: a shadower counts itself before its walk and until after its flush; it flushes if it saw
  * MMU_WRITABLE, or another one is counted, or, asked under the lock after the walk, something is owed.
  */
-#ifdef BUILT
+#ifdef BARE
 #define UNLOCKED
 #define NO_COUNT
 #endif
