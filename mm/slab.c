@@ -276,8 +276,9 @@ void slab_destroy(struct slab_cache *c)
 	slab_unregister(c);
 	if (last)
 		slab_block_put(c, last);
-	/* Looked at again and again, not once after an rcu_wait: a reader that was held up between loading the epoch and
-	 * its exchange shows an old value then, and a tag that had passed seems not to have. */
+	rcu_wait(RCU_MASK_ALL); /* also for readers that met a free object: it was type-stable until now */
+	/* The tags are looked at again and again, not once after the wait: a reader that was held up between loading the
+	 * epoch and its exchange shows an old value then, and a tag that had passed seems not to have. */
 	while (c->delayed) { /* nobody else knows the cache any more */
 		slab_poison_ripen(c, SLAB_ALL);
 		host_relax();
@@ -289,6 +290,7 @@ void slab_destroy(struct slab_cache *c)
 			slab_flush(c, s, s->count);
 	}
 	slab_block_shed(c);
+	rcu_wait(RCU_MASK_ALL);
 	while (load_relaxed(&c->waiting_blocks)) {
 		slab_reap_one(c, SLAB_ALL);
 		host_relax();
