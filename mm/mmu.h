@@ -7,7 +7,6 @@
 #include "mm/slot.h"
 
 #define MMU_MAX_VCPUS 8
-#define MMU_MAX_TABLES_DEFAULT 4096
 
 /* What to do after a path with several endings. */
 enum mmu_outcome {
