@@ -127,12 +127,21 @@ static bool walk_start(struct machine *c, uint64_t at, unsigned *level, struct m
 	return true;
 }
 
-/* The hardware's walk: true with a filled TLB entry, or the error code of a #PF. Sets A in what it reads, D in the leaf. */
+/* Sets A or D in an entry that reads s, as the hardware does: by one locked exchange that fails if the entry has changed since
+ * the walk read it (SDM vol. 3, 4.8 and 8.1.2.1), so that an entry that is cleared meanwhile stays 0. */
+static bool set_flags(spte_t *p, uint64_t s, uint64_t flags)
+{
+	return (s & flags) == flags || cmpxchg_seq(p, &s, s | flags);
+}
+
+/* The hardware's walk: true with a filled TLB entry, or the error code of a #PF. Sets A in what it reads, D in the leaf; what
+ * changes meanwhile is walked again. */
 static bool hardware_walk(struct machine *c, uint64_t at, uint32_t access, struct machine_tlb *e, uint32_t *error)
 {
 	struct machine_psc now;
 	unsigned level;
 
+again:
 	*error = access;
 	if (!walk_start(c, at, &level, &now))
 		return false;
@@ -145,7 +154,8 @@ static bool hardware_walk(struct machine *c, uint64_t at, uint32_t access, struc
 		now.rights &= s;
 		now.nx |= s & SPTE_NX;
 		if (level > 1 && !(s & SPTE_PS)) {
-			fetch_or_seq(p, SPTE_A);
+			if (!set_flags(p, s, SPTE_A))
+				goto again;
 			now.valid = true;
 			now.key = psc_key(at, level);
 			now.table = hfn_virt(spte_hfn(s));
@@ -156,7 +166,8 @@ static bool hardware_walk(struct machine *c, uint64_t at, uint32_t access, struc
 		if (((access & PF_U) && !(now.rights & SPTE_U)) || ((access & PF_W) && !(now.rights & SPTE_W)) ||
 			((access & PF_I) && now.nx))
 			return false;
-		fetch_or_seq(p, access & PF_W ? SPTE_A | SPTE_D : SPTE_A);
+		if (!set_flags(p, s, access & PF_W ? SPTE_A | SPTE_D : SPTE_A))
+			goto again;
 		*e = (struct machine_tlb){true, at >> PAGE_SHIFT,
 			(spte_hfn(s).v + piece) << PAGE_SHIFT | (now.rights & (SPTE_W | SPTE_U)) | now.nx};
 		return true;
