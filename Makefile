@@ -5,7 +5,7 @@
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
-#   make torture    random operations with real threads
+#   make torture    random operations with real threads    (SECONDS=n in all, SEED=s)
 #   make mutants    broken variants that tests must catch     make models    the protocols' models
 # CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
 
@@ -129,6 +129,7 @@ HOST_LIB := $(PURE) $(wildcard tools/host/host*.c) tools/host/machine.c
 TEST_BIN := $(patsubst tools/host/%.c,$(BUILD)/host/asan/%,$(wildcard tools/host/test_*.c tools/host/thread_*.c))
 TEST_BIN += $(patsubst tools/host/%.c,$(BUILD)/host/tsan/%,$(wildcard tools/host/thread_*.c))
 
+comma := ,
 define host_rules
 $(BUILD)/host/$1/%.o: %.c Makefile | deps
 	@mkdir -p $$(@D)
@@ -142,7 +143,10 @@ $(BUILD)/host/$1/lib.a: $(HOST_LIB:%.c=$(BUILD)/host/$1/%.o)
 
 $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
 	$$(call say,CC)
-	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$^ -lcmocka -o $$@
+	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$(WRAP) $$^ -lcmocka -o $$@
+
+$(BUILD)/host/$1/torture: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc slab_free chain_add chain_remove)
+$(BUILD)/host/$1/torture: $(BUILD)/host/$1/tools/host/torture_count.o
 endef
 $(foreach s,asan tsan plain,$(eval $(call host_rules,$s)))
 
@@ -185,12 +189,17 @@ bench: all
 bench-host: $(BUILD)/bench-pairs $(BUILD)/bench-harvest
 	tools/bench-host --build $(BUILD)
 
-# Random operations with real threads, in every build and slab mode; a seed is printed, and SEED=n replays it.
-SECONDS ?= 10
+# Random operations with real threads. SECONDS in all, shared by the builds and slab modes, but TORTURE_LEAST for each. The
+# seed is printed; SEED=n gives each thread the same choices again. ThreadSanitizer of gcc 12 needs the classic address layout.
+SECONDS ?= 60
 SEED ?= 0
-TORTURE := plain.normal plain.lifo plain.poison asan.lifo tsan.lifo
+TORTURE := plain.normal plain.lifo plain.poison asan.lifo asan.poison tsan.normal tsan.lifo
+TORTURE_LEAST := 4
 torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
-	@set -e; for t in $(TORTURE); do echo "$$t:"; $(BUILD)/host/$${t%.*}/torture $(SECONDS) $(SEED) $${t#*.}; done
+	@set -e; each=$$(($(SECONDS) / $(words $(TORTURE)))); [ $$each -ge $(TORTURE_LEAST) ] || each=$(TORTURE_LEAST); \
+	for t in $(TORTURE); do \
+		echo "$$t:"; setarch -R $(BUILD)/host/$${t%.*}/torture $$each $(SEED) $${t#*.}; \
+	done
 
 # Spin models of the protocols: the rules verified, the broken variants refuted.
 models: | deps

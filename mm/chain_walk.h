@@ -87,6 +87,7 @@ static inline __attribute__((always_inline)) bool chain_walk(
 			goto out;
 		if (__builtin_expect((at & (CHAIN_MANY | CHAIN_FREE)) != 0, 0)) {
 			restarts++;
+			park(at & CHAIN_FREE ? "chain-free" : "chain-foreign");
 			at = load_acquire(&c->head); /* a new try: as above */
 			park("chain-head");
 		} else {
@@ -103,6 +104,7 @@ give_up:
 	left += left < 0;
 	done = false;
 out:
+	park("chain-done");
 	w->visited += (uint64_t)(bound - left) - tries;
 	w->restarts += restarts;
 	return done;

@@ -64,6 +64,8 @@ static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
 		slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
 		count_add(&v->mmu->stats.fixups, 1);
 		done = true;
+	} else {
+		park("spte-changed");
 	}
 out:
 	rcu_read_unlock(RCU_PUBLISH);

@@ -49,6 +49,7 @@ static __attribute__((noinline)) unsigned protect_unguessed(struct protect *p, s
 			p->done++;
 			break;
 		}
+		park("spte-changed");
 		tries++;
 	}
 	return tries;

@@ -41,6 +41,7 @@ static unsigned protect_visit(void *ctx, spte_t *s)
 		p->saw = true;
 		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_MMU_WRITABLE)))
 			break;
+		park("spte-changed");
 		tries++;
 	}
 	return tries;

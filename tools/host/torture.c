@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Torture: two guests of two vCPUs each share the slabs; every vCPU is a thread that writes through aliases, remaps, turns
- * tables into large pages and back, reloads CR3, stores as a device would and zaps; two walkers harvest both guests into
- * replicas beside them, start and stop the other view of the log, and make and destroy a slab cache now and then.
+ * tables into large pages and back, maps a frame many times and drops it, reloads CR3, stores as a device would and zaps; two
+ * walkers harvest both guests into replicas beside them, start and stop the other view of the log, and make and destroy a
+ * slab cache now and then.
  *
  * What must hold: every load gives what this vCPU stored last (each has a word of its own in every frame, so that all of them
  * share pages and none shares data); and at each quiet point, with all threads parked, one more harvest makes the replicas
- * equal to the guests' memory, and the audits find nothing.
+ * equal to the guests' memory, and the audits find nothing. After each quiet point every vCPU runs on another CPU.
+ *
+ * A run of LONG_ENOUGH chain edits also fails if the pressure was not there (torture_count.h): walks led astray, descriptors and
+ * tables reused under a walk (which the poison mode must never do), sptes changed under a cmpxchg, objects that went from
+ * one guest to the other. The seed fixes what each thread does and where it dawdles, not how the threads interleave.
  *
  *   torture SECONDS SEED normal|lifo|poison
  */
@@ -21,29 +26,35 @@
 #include "mm/shadow.h"
 #include "tools/host/machine.h"
 #include "tools/host/native.h"
+#include "tools/host/torture_count.h"
 
 #define GUESTS 2u
 #define VCPUS 2u
 #define CPUS (GUESTS * VCPUS + 2)
 #define PAGES 3072UL                 /* of RAM, 12 MiB */
-#define FRAMES 96u                   /* data pages in play … */
-#define FRAME_BASE 0x800000UL        /* … inside one 2 MiB of guest-physical memory */
+#define FRAMES 48u                   /* data pages in play … */
+#define ALIAS_FRAMES 32u             /* more of them, which only alias storms map … */
+#define STORMS 8u                    /* … of which each vCPU has so many standing … */
+#define ALIASES 3u                   /* … with so many mappings */
+#define FRAME_BASE 0x800000UL        /* all inside one 2 MiB of guest-physical memory */
 #define TABLES_GFN 0x380UL           /* where the second vCPU's tables begin */
-#define MAPPINGS 256u                /* 4 KiB pages of a vCPU's window */
+#define MAPPINGS 128u                /* 4 KiB pages of a vCPU's window, for the storms' behind them */
+#define WINDOW_PAGES (MAPPINGS + STORMS * ALIASES)
 #define WINDOW(vcpu) ((1UL << 30) + ((uint64_t)(vcpu) << 33))
 #define BIG(vcpu) (WINDOW(vcpu) + (1UL << 30)) /* where the large page comes and goes */
 #define RW (GPTE_P | GPTE_W | GPTE_U)
 #define QUIET_MS 400
 #define PERCENT 100
+#define LONG_ENOUGH 500000 /* chain edits: the rarest count, of foreign markers, is at least 1 in 70,000 as measured */
 
 struct vcpu {
 	struct machine machine;
 	uint64_t root, seed;
-	uint64_t value[FRAMES];      /* last stored to this vCPU's word of each frame */
-	uint32_t frame[MAPPINGS];    /* what its window maps, + 1; 0: nothing */
+	uint64_t value[FRAMES + ALIAS_FRAMES]; /* last stored to this vCPU's word of each frame */
+	uint32_t frame[WINDOW_PAGES]; /* what its window maps, + 1; 0: nothing */
+	uint32_t storm;              /* storms so far */
 	bool big;                    /* the large page is there, else a table of the same pages */
 	uint64_t big_table;          /* gpte of that table */
-	atomic64 operations;
 };
 
 struct guest {
@@ -56,6 +67,8 @@ static struct guest guests[GUESTS];
 static struct slab_cache private_cache[2];
 static atomic32 quiet, parked, stop;
 static atomic64 caches;
+static atomic32 turns; /* quiet points so far: how far the vCPUs have moved on from CPU to CPU */
+static uint64_t seed;
 
 static uint64_t now_ms(void)
 {
@@ -93,7 +106,7 @@ static void reload(struct vcpu *v)
 /* A frame through some mapping of it: the identity, the window if it shows it, or the large page. */
 static uint64_t pick_address(struct vcpu *v, unsigned i, uint64_t r, uint32_t *frame)
 {
-	uint32_t m = r % MAPPINGS;
+	uint32_t m = r % WINDOW_PAGES;
 
 	*frame = (r >> 8) % FRAMES;
 	switch (r >> 20 & 3) {
@@ -125,13 +138,35 @@ static void touch(struct vcpu *v, unsigned i, uint64_t r, bool store)
 		wrong("a load gave another value", at, seen, v->value[frame]);
 }
 
+/* Entry m of the window maps a frame (+ 1) from now on; 0: nothing. */
+static void map(struct guest *g, struct vcpu *v, unsigned i, uint32_t m, uint32_t frame)
+{
+	v->frame[m] = frame;
+	machine_map(&v->machine, v->root, WINDOW(i) + m * PAGE_SIZE, frame ? frame_at(frame - 1, 0) | RW : 0, 1);
+	count_add(&g->remaps, 1);
+}
+
 static void remap(struct guest *g, struct vcpu *v, unsigned i, uint64_t r)
 {
-	uint32_t m = r % MAPPINGS, frame = (r >> 8) % (FRAMES + 8);
+	uint32_t frame = (r >> 8) % (FRAMES + 8);
 
-	v->frame[m] = frame < FRAMES ? frame + 1 : 0;
-	machine_map(&v->machine, v->root, WINDOW(i) + m * PAGE_SIZE, v->frame[m] ? frame_at(frame, 0) | RW : 0, 1);
-	count_add(&g->remaps, 1);
+	map(g, v, i, r % MAPPINGS, frame < FRAMES ? frame + 1 : 0);
+}
+
+/* The oldest storm's mappings go, and a frame that perhaps nothing maps gets some: descriptors come and go. */
+static void alias_storm(struct guest *g, struct vcpu *v, unsigned i, uint64_t r)
+{
+	uint32_t frame = FRAMES + (r >> 8) % ALIAS_FRAMES, m = MAPPINGS + v->storm++ % STORMS * ALIASES;
+
+	for (uint32_t n = m; n < m + ALIASES; n++) {
+		map(g, v, i, n, 0);
+		machine_invlpg(&v->machine, WINDOW(i) + n * PAGE_SIZE);
+	}
+	for (uint32_t n = m; n < m + ALIASES; n++) {
+		map(g, v, i, n, frame + 1);
+		v->value[frame] = r + n;
+		machine_store(&v->machine, WINDOW(i) + n * PAGE_SIZE + i * 8, r + n);
+	}
 }
 
 static void toggle_big(struct guest *g, struct vcpu *v, unsigned i)
@@ -173,31 +208,35 @@ static void operate(struct guest *g, struct vcpu *v, unsigned i)
 		machine_exit(&v->machine);
 		mmu_zap_all(mmu_of(g));
 		count_add(&g->zaps, 1);
+	} else if (dice < 240) {
+		alias_storm(g, v, i, r);
 	} else {
 		touch(v, i, r, dice & 1);
 	}
-	count_add(&v->operations, 1);
 }
 
-static void park_if_quiet(void)
+/* Parks while the quiet point lasts; then a vCPU goes on as the next of the vCPUs' CPUs. */
+static void park_if_quiet(unsigned thread)
 {
 	if (!load_acquire(&quiet))
 		return;
 	fetch_add_seq(&parked, 1);
 	while (load_acquire(&quiet))
 		usleep(100);
+	if (thread < GUESTS * VCPUS)
+		host_thread_cpu((thread + load_relaxed(&turns)) % (GUESTS * VCPUS));
 	fetch_sub_seq(&parked, 1);
 }
 
-static void run_vcpu(unsigned cpu)
+static void run_vcpu(unsigned thread)
 {
-	struct guest *g = &guests[cpu / VCPUS];
-	struct vcpu *v = &g->vcpu[cpu % VCPUS];
+	struct guest *g = &guests[thread / VCPUS];
+	struct vcpu *v = &g->vcpu[thread % VCPUS];
 
 	while (!load_acquire(&stop)) {
 		for (unsigned n = 0; n < 64; n++)
-			operate(g, v, cpu % VCPUS);
-		park_if_quiet();
+			operate(g, v, thread % VCPUS);
+		park_if_quiet(thread);
 	}
 }
 
@@ -217,11 +256,11 @@ static void churn_cache(struct slab_cache *c)
 
 static void run_walker(unsigned w)
 {
-	uint64_t seed = 99 + w, pages;
+	uint64_t dice = seed + 99 + w, pages;
 
 	while (!load_acquire(&stop)) {
-		struct guest *g = &guests[host_random(&seed) % GUESTS];
-		uint64_t r = host_random(&seed) % 64;
+		struct guest *g = &guests[host_random(&dice) % GUESTS];
+		uint64_t r = host_random(&dice) % 64;
 
 		/* each replica has one copier; the other walker harvests through the view */
 		if (g == &guests[w] && replica_round(&g->replica, 0) == LOG_DONE)
@@ -234,19 +273,21 @@ static void run_walker(unsigned w)
 			log_view_harvest(mmu_of(g), &pages);
 		if (r == 2 && w == 0)
 			churn_cache(&private_cache[w]);
-		park_if_quiet();
+		park_if_quiet(GUESTS * VCPUS + w);
 	}
 }
 
 static void run(void *arg)
 {
-	unsigned cpu = host_cpu();
+	unsigned thread = host_cpu();
+	bool vcpu = thread < GUESTS * VCPUS;
 
 	(void)arg;
-	if (cpu < GUESTS * VCPUS)
-		run_vcpu(cpu);
-	else if (cpu < CPUS)
-		run_walker(cpu - GUESTS * VCPUS);
+	tally_begin(thread, vcpu ? thread / VCPUS : ~0u, seed * 0x9e3779b97f4a7c15UL + thread);
+	if (vcpu)
+		run_vcpu(thread);
+	else
+		run_walker(thread - GUESTS * VCPUS);
 }
 
 static void start_guest(struct guest *g, uint64_t seed)
@@ -287,11 +328,11 @@ static void check_guest(struct guest *g, unsigned i)
 		wrong("the audit found violations: guest, how many", i, bad, 0);
 }
 
-struct totals { uint64_t operations, faults, remaps, zaps, harvests, edits, restarts, gaveup; };
+struct totals { uint64_t operations, faults, remaps, zaps, harvests, edits, gaveup; struct tally tally; };
 
 static struct totals add_up(void)
 {
-	struct totals t = {0};
+	struct totals t = {.tally = tally_sum()};
 
 	for (unsigned i = 0; i < GUESTS; i++) {
 		struct guest *g = &guests[i];
@@ -301,41 +342,71 @@ static struct totals add_up(void)
 		t.remaps += load_relaxed(&g->remaps);
 		t.zaps += load_relaxed(&s->zapped);
 		t.harvests += load_relaxed(&s->rounds);
-		t.edits += load_relaxed(&s->installs);
-		t.restarts += load_relaxed(&s->restarts);
 		t.gaveup += load_relaxed(&s->gaveup);
 	}
+	t.edits = load_relaxed(&t.tally.edits);
 	t.operations = t.faults + t.remaps + t.zaps + t.harvests + t.edits;
 	return t;
 }
 
-/* CPU CPUS: the one that looks. */
+static void print_totals(struct totals *t)
+{
+	printf("%lu operations (%lu faults, %lu remaps, %lu zaps, %lu harvests, %lu chain edits), walks led astray %lu by foreign "
+	       "markers and %lu by free descriptors, reused under a walk %lu descriptors and %lu tables, %lu cmpxchgs failed, "
+	       "%lu objects went to the other guest",
+		t->operations, t->faults, t->remaps, t->zaps, t->harvests, t->edits, load_relaxed(&t->tally.foreign),
+		load_relaxed(&t->tally.free), load_relaxed(&t->tally.descriptors), load_relaxed(&t->tally.tables),
+		load_relaxed(&t->tally.failed), load_relaxed(&t->tally.crossed));
+	fflush(stdout);
+}
+
+/* The supervisor's: it acts as CPU CPUS. */
+static void quiet_point(void)
+{
+	store_release(&quiet, 1);
+	while (load_acquire(&parked) < CPUS)
+		usleep(100);
+	for (unsigned i = 0; i < GUESTS; i++)
+		check_guest(&guests[i], i);
+	fetch_add_seq(&turns, 1);
+	store_release(&quiet, 0);
+	while (load_acquire(&parked) > 0)
+		usleep(100);
+}
+
 static void *supervise(void *arg)
 {
-	uint64_t end = now_ms() + *(uint64_t *)arg * 1000, checks = 0;
+	uint64_t end = now_ms() + *(uint64_t *)arg * 1000;
 
 	host_thread_cpu(CPUS);
 	while (now_ms() < end) {
 		struct totals t;
 
 		usleep(QUIET_MS * 1000);
-		store_release(&quiet, 1);
-		while (load_acquire(&parked) < CPUS)
-			usleep(100);
-		for (unsigned i = 0; i < GUESTS; i++)
-			check_guest(&guests[i], i);
-		checks++;
+		quiet_point();
 		t = add_up();
-		printf("\r%4lu quiet points: %lu operations (%lu faults, %lu remaps, %lu zaps, %lu harvests, %lu chain edits), "
-		       "%lu walker retries",
-			checks, t.operations, t.faults, t.remaps, t.zaps, t.harvests, t.edits, t.restarts);
-		fflush(stdout);
-		store_release(&quiet, 0);
-		while (load_acquire(&parked) > 0)
-			usleep(100);
+		printf("\r%4u quiet points: ", load_relaxed(&turns));
+		print_totals(&t);
 	}
 	store_release(&stop, 1);
 	return 0;
+}
+
+/* The pressure was there, if the run was long. An object of the poison mode waits for every walk that could have seen it. */
+static void check_pressure(const struct tally *t, enum slab_mode mode, bool enough)
+{
+	uint64_t foreign = load_relaxed(&t->foreign), descriptors = load_relaxed(&t->descriptors);
+	uint64_t tables = load_relaxed(&t->tables);
+
+	if (mode == SLAB_POISON && (foreign || descriptors || tables))
+		wrong("reused under a walk, though the slab waits for walks", foreign, descriptors, tables);
+	if (!enough)
+		return;
+	if (!load_relaxed(&t->free) || !load_relaxed(&t->failed) || !load_relaxed(&t->crossed))
+		wrong("never: a free descriptor met, a cmpxchg failed, an object crossed", load_relaxed(&t->free),
+			load_relaxed(&t->failed), load_relaxed(&t->crossed));
+	if (mode != SLAB_POISON && (!foreign || !descriptors || !tables))
+		wrong("never: a foreign marker met, a descriptor or a table reused under a walk", foreign, descriptors, tables);
 }
 
 static enum slab_mode mode_of(const char *name)
@@ -345,17 +416,17 @@ static enum slab_mode mode_of(const char *name)
 
 int main(int argc, char **argv)
 {
-	uint64_t seconds = argc > 1 ? strtoul(argv[1], 0, 0) : 10, seed = argc > 2 ? strtoul(argv[2], 0, 0) : 0;
-	const char *mode = argc > 3 ? argv[3] : "normal";
-	struct slab_stats rmap, tables;
+	uint64_t seconds = argc > 1 ? strtoul(argv[1], 0, 0) : 10;
+	enum slab_mode mode = mode_of(argc > 3 ? argv[3] : "normal");
 	struct totals t;
 	pthread_t supervisor;
 
+	seed = argc > 2 ? strtoul(argv[2], 0, 0) : 0;
 	if (!seed)
 		seed = (uint64_t)time(0);
-	printf("torture: %lu s, seed %lu, slabs %s\n", seconds, seed, mode);
+	printf("torture: %lu s, seed %lu\n", seconds, seed);
 	host_native_init(CPUS + 1);
-	slab_set_mode(mode_of(mode));
+	slab_set_mode(mode);
 	mmu_global_init();
 	for (unsigned i = 0; i < GUESTS; i++)
 		start_guest(&guests[i], seed + i);
@@ -365,10 +436,11 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < GUESTS; i++)
 		check_guest(&guests[i], i);
 	t = add_up();
-	rmap = slab_stats(&rmap_cache);
-	tables = slab_stats(&shadow_cache);
-	printf("\n%lu operations, %lu walker retries, %lu descriptors and %lu tables reused, %lu walks given up, %lu caches "
-	       "destroyed: nothing lost, nothing wrong\n",
-		t.operations, t.restarts, rmap.reused, tables.reused, t.gaveup, load_relaxed(&caches));
+	printf("\n");
+	print_totals(&t);
+	printf("\n%lu walks given up, %lu caches destroyed, %u quiet points\n", t.gaveup, load_relaxed(&caches),
+		load_relaxed(&turns));
+	check_pressure(&t.tally, mode, t.edits >= LONG_ENOUGH);
+	printf("nothing lost, nothing wrong%s\n", t.edits >= LONG_ENOUGH ? "" : "; too short for counts of 0 to matter");
 	return 0;
 }
