@@ -48,12 +48,15 @@ static inline void rcu_read_unlock(enum rcu_kind kind)
 		store_release(&r->word[kind], 0);
 }
 
-/* True inside a section of any kind on this CPU (for CHECKs). */
+/* True inside a section of any kind on this CPU (for CHECKs); _of: for who knows its number already. */
+static inline bool rcu_in_section_of(unsigned cpu)
+{
+	return rcu_cpus[cpu].nest[RCU_PUBLISH] | rcu_cpus[cpu].nest[RCU_WALK];
+}
+
 static inline bool rcu_in_section(void)
 {
-	const struct rcu_cpu *r = &rcu_cpus[host_cpu()];
-
-	return r->nest[RCU_PUBLISH] | r->nest[RCU_WALK];
+	return rcu_in_section_of(host_cpu());
 }
 
 /* Retire: call after the object was unlinked; returns its tag. rcu_passed(tag, mask): no reader of the kinds in mask

@@ -5,6 +5,7 @@
 
 #define SLAB_RIPEN 8 /* POISON: objects taken from the delayed list in one allocation */
 #define SLAB_ALL ~0u
+#define SLAB_STEP 64 /* items between two breaks of the registry's lock */
 
 enum slab_mode slab_mode;
 static uint64_t slab_cap = SLAB_CAP;
@@ -67,53 +68,67 @@ static bool slab_fill(struct slab_cache *c, struct slab_cpu *s, struct slab_cpu 
 /* Puts the n oldest objects of the magazine back into their blocks. */
 static void slab_flush(struct slab_cache *c, struct slab_cpu *s, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		slab_block_put(c, s->magazine[i]);
+	slab_block_put(c, s->magazine, n);
 	s->count -= n;
 	for (unsigned i = 0; i < s->count; i++)
 		s->magazine[i] = s->magazine[i + n];
 }
 
-static unsigned slab_reap_one(struct slab_cache *c, unsigned max)
+/* Adds the blocks given back to *blocks. Returns the items handled, at most max: those and the objects that ripened. */
+static unsigned slab_reap_one(struct slab_cache *c, unsigned max, unsigned *blocks)
 {
+	unsigned n = slab_poison_ripen(c, max);
 	struct slab_block *b;
-	unsigned n = 0;
 
-	slab_poison_ripen(c, max);
-	while (n < max && (b = slab_block_waiting(c, true))) {
+	for (; n < max && (b = slab_block_waiting(c, true)); n++, ++*blocks) {
 		CHECK(b->free == c->objects);
 		page_free(hpa_hfn(host_phys(b)), c->order);
 		fetch_add_relaxed(&c->blocks, -1UL);
-		n++;
 	}
 	return n;
 }
 
 unsigned slab_reap(struct slab_cache *c, unsigned max)
 {
-	unsigned n = 0;
+	unsigned blocks = 0, n = 0, end;
 
-	if (c)
-		return slab_reap_one(c, max);
-	lock_take(&slab_registry.lock);
-	for (c = slab_registry.first; c; c = c->next)
-		n += slab_reap_one(c, max);
-	lock_drop(&slab_registry.lock);
-	return n;
+	if (c) {
+		slab_reap_one(c, max, &blocks);
+		return blocks;
+	}
+	do {
+		end = max - n < SLAB_STEP ? max : n + SLAB_STEP;
+		lock_take(&slab_registry.lock);
+		for (c = slab_registry.first; c && n < end; c = c->next)
+			n += slab_reap_one(c, end - n, &blocks);
+		lock_drop(&slab_registry.lock);
+	} while (n == end && n < max);
+	return blocks;
 }
 
-/* Memory is out: gives back what no cache needs. */
+/* What this CPU and the empty blocks of cache number i keep goes back; false when there is no such cache. */
+static bool slab_squeeze_one(unsigned i)
+{
+	struct slab_cache *c;
+	struct slab_cpu *s;
+
+	lock_take(&slab_registry.lock);
+	for (c = slab_registry.first; c && i > 0; i--)
+		c = c->next;
+	s = c ? slab_cpu_of(c, host_cpu()) : 0;
+	if (s)
+		slab_flush(c, s, s->count);
+	if (c)
+		slab_block_shed(c);
+	lock_drop(&slab_registry.lock);
+	return c;
+}
+
+/* Memory is out: gives back what no cache needs. A cache made or destroyed meanwhile may be passed over. */
 static void slab_squeeze(void)
 {
-	lock_take(&slab_registry.lock);
-	for (struct slab_cache *c = slab_registry.first; c; c = c->next) {
-		struct slab_cpu *s = slab_cpu_of(c, host_cpu());
-
-		if (s)
-			slab_flush(c, s, s->count);
-		slab_block_shed(c);
-	}
-	lock_drop(&slab_registry.lock);
+	for (unsigned i = 0; slab_squeeze_one(i); i++)
+		;
 	rcu_wait(RCU_MASK_ALL);
 	slab_reap(0, SLAB_ALL);
 }
@@ -149,11 +164,12 @@ static bool slab_refill(struct slab_cache *c, struct slab_cpu *s)
 
 void *slab_alloc(struct slab_cache *c)
 {
-	struct slab_cpu *s = slab_cpu_of(c, host_cpu());
+	unsigned cpu = host_cpu();
+	struct slab_cpu *s = slab_cpu_of(c, cpu);
 	void *object = 0;
 	uint16_t *link;
 
-	CHECK(!rcu_in_section());
+	CHECK(!rcu_in_section_of(cpu));
 	if (!s && !(s = slab_cpu_make(c)))
 		return 0;
 	if (slab_mode == SLAB_POISON)
@@ -202,7 +218,7 @@ void slab_free(struct slab_cache *c, void *object)
 			return;
 	}
 	if (!s) {
-		slab_block_put(c, object);
+		slab_block_put(c, &object, 1);
 		return;
 	}
 	if (s->count == c->magazine)
@@ -275,7 +291,7 @@ void slab_destroy(struct slab_cache *c)
 
 	slab_unregister(c);
 	if (last)
-		slab_block_put(c, last);
+		slab_block_put(c, &last, 1);
 	rcu_wait(RCU_MASK_ALL); /* also for readers that met a free object: it was type-stable until now */
 	/* The tags are looked at again and again, not once after the wait: a reader that was held up between loading the
 	 * epoch and its exchange shows an old value then, and a tag that had passed seems not to have. */
@@ -292,7 +308,7 @@ void slab_destroy(struct slab_cache *c)
 	slab_block_shed(c);
 	rcu_wait(RCU_MASK_ALL);
 	while (load_relaxed(&c->waiting_blocks)) {
-		slab_reap_one(c, SLAB_ALL);
+		slab_reap(c, SLAB_ALL);
 		host_relax();
 	}
 	if (load_relaxed(&c->blocks))

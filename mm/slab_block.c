@@ -58,31 +58,47 @@ struct slab_block *slab_block_waiting(struct slab_cache *c, bool passed)
 	return b;
 }
 
-void slab_block_put(struct slab_cache *c, void *object)
+/* Puts one object back, under its home's lock. True: the block is empty, in no list, and to be retired. */
+static bool slab_block_put_one(struct slab_cache *c, struct slab_block *b, void *object)
 {
-	struct slab_block *b = slab_block(c, object);
 	struct slab_cpu *home = b->home;
 	unsigned index = slab_index(c, object);
-	bool retire = false;
 
-	if (slab_mode == SLAB_POISON && b->link[index] == SLAB_FRESH)
-		slab_poison_fill(c, object);
-	lock_take(&home->lock);
 	b->link[index] = b->head;
 	b->head = (uint16_t)index;
 	if (b->free++ == 0)
 		slab_list_push(&home->partial, b);
-	if (b->free == c->objects) {
-		slab_list_remove(&home->partial, b);
-		retire = home->empties >= SLAB_KEEP;
-		if (!retire) {
-			slab_list_push(&home->empty, b);
-			home->empties++;
+	if (b->free < c->objects)
+		return false;
+	slab_list_remove(&home->partial, b);
+	if (home->empties >= SLAB_KEEP)
+		return true;
+	slab_list_push(&home->empty, b);
+	home->empties++;
+	return false;
+}
+
+void slab_block_put(struct slab_cache *c, void *const *objects, unsigned n)
+{
+	CHECK(n <= SLAB_MAGAZINE_MAX);
+	for (unsigned i = 0; i < n && slab_mode == SLAB_POISON; i++)
+		if (slab_block(c, objects[i])->link[slab_index(c, objects[i])] == SLAB_FRESH)
+			slab_poison_fill(c, objects[i]);
+	for (unsigned i = 0; i < n;) {
+		struct slab_cpu *home = slab_block(c, objects[i])->home;
+		struct slab_list retired = {0};
+		struct slab_block *b;
+
+		lock_take(&home->lock);
+		for (; i < n && (b = slab_block(c, objects[i]))->home == home; i++)
+			if (slab_block_put_one(c, b, objects[i]))
+				slab_list_push(&retired, b);
+		lock_drop(&home->lock);
+		while ((b = retired.first)) {
+			slab_list_remove(&retired, b);
+			slab_block_retire(c, b);
 		}
 	}
-	lock_drop(&home->lock);
-	if (retire)
-		slab_block_retire(c, b);
 }
 
 void *slab_block_take(struct slab_cache *c, struct slab_cpu *home)

@@ -92,8 +92,9 @@ static inline struct slab_cpu *slab_cpu_of(const struct slab_cache *c, unsigned 
 	return (struct slab_cpu *)load_acquire(&c->cpu[cpu]);
 }
 
-/* Puts a CACHED or FRESH object back into its block. Takes the home's lock; may retire the block. */
-void slab_block_put(struct slab_cache *c, void *object);
+/* Puts n <= SLAB_MAGAZINE_MAX CACHED or FRESH objects back into their blocks. Holds a home's lock for as long as they lie in
+ * its blocks; may retire blocks. */
+void slab_block_put(struct slab_cache *c, void *const *objects, unsigned n);
 /* Takes an object out of a block of home's, under its lock; 0 when there is none. */
 void *slab_block_take(struct slab_cache *c, struct slab_cpu *home);
 /* A new block for s; false when memory is out. */
@@ -107,8 +108,8 @@ void slab_block_shed(struct slab_cache *c);
 
 /* POISON: a freed object begins its wait. */
 void slab_poison_delay(struct slab_cache *c, void *object);
-/* Takes objects whose wait is over, at most max: checked, poisoned and put back into their blocks. */
-void slab_poison_ripen(struct slab_cache *c, unsigned max);
+/* Takes objects whose wait is over, at most max: checked, poisoned and put back into their blocks. How many. */
+unsigned slab_poison_ripen(struct slab_cache *c, unsigned max);
 void slab_poison_fill(const struct slab_cache *c, void *object);
 /* Checks that nobody wrote to a poisoned object, and restores its constructed state. */
 void slab_poison_restore(const struct slab_cache *c, void *object);

@@ -63,9 +63,11 @@ void slab_poison_delay(struct slab_cache *c, void *object)
 	lock_drop(&c->lock);
 }
 
-void slab_poison_ripen(struct slab_cache *c, unsigned max)
+unsigned slab_poison_ripen(struct slab_cache *c, unsigned max)
 {
-	while (max--) {
+	unsigned n = 0;
+
+	for (; n < max; n++) {
 		void *object;
 
 		lock_take(&c->lock);
@@ -76,10 +78,11 @@ void slab_poison_ripen(struct slab_cache *c, unsigned max)
 			c->delayed = slab_delay(c, object)->next;
 		lock_drop(&c->lock);
 		if (!object)
-			return;
+			break;
 		slab_waiting_add(-(int64_t)c->object_bytes);
 		slab_poison_check(c, object);
 		slab_poison_fill(c, object);
-		slab_block_put(c, object);
+		slab_block_put(c, &object, 1);
 	}
+	return n;
 }
