@@ -71,8 +71,8 @@ void slab_free(struct slab_cache *c, void *object);
  * outside sections and locks. */
 void slab_destroy(struct slab_cache *c);
 /* Reap what has passed its grace period, of one cache or of all (c = 0), any CPU's, at most `max` blocks (and, POISON,
- * objects) in all; the number of blocks freed. Called from the run loop when idle and by slab_alloc under pressure. Never
- * waits. */
+ * objects) in all; the number of blocks freed. Called from the run loop when idle and by slab_alloc under pressure.
+ * Never waits. */
 unsigned slab_reap(struct slab_cache *c, unsigned max);
 
 /* Figures; exact when nobody allocates or frees. waiting_blocks are among blocks; their objects count as free. reused:

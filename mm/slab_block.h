@@ -92,8 +92,8 @@ static inline struct slab_cpu *slab_cpu_of(const struct slab_cache *c, unsigned 
 	return (struct slab_cpu *)load_acquire(&c->cpu[cpu]);
 }
 
-/* Puts n <= SLAB_MAGAZINE_MAX CACHED or FRESH objects back into their blocks. Holds a home's lock for as long as they lie in
- * its blocks; may retire blocks. */
+/* Puts n <= SLAB_MAGAZINE_MAX CACHED or FRESH objects back into their blocks. Holds a home's lock for as long as they
+ * lie in its blocks; may retire blocks. */
 void slab_block_put(struct slab_cache *c, void *const *objects, unsigned n);
 /* Takes an object out of a block of home's, under its lock; 0 when there is none. */
 void *slab_block_take(struct slab_cache *c, struct slab_cpu *home);
