@@ -148,6 +148,7 @@ $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
 
 $(BUILD)/host/$1/torture: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc slab_free chain_add chain_remove)
 $(BUILD)/host/$1/torture: $(BUILD)/host/$1/tools/host/torture_count.o
+$(BUILD)/host/$1/test_exhaustion: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc page_alloc page_alloc_array)
 
 # test_history: mm/ with every store recorded.
 $(BUILD)/host/$1/traced/%.o: %.c Makefile | deps

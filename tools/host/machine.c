@@ -75,29 +75,32 @@ static struct machine_psc *psc_entry(struct machine *c, uint64_t at, unsigned le
 	return &cache(c)->psc[level][psc_key(at, level) % MACHINE_PSC];
 }
 
-/* The run loop's way into the guest. */
-static void enter(struct machine *c)
+/* The run loop's way into the guest. False: the guest has ended. */
+static bool enter(struct machine *c)
 {
 	for (unsigned i = 0; i < WAITS; i++) {
 		enum mmu_outcome o;
 
 		switch (mmu_enter(&c->vcpu)) {
 		case MMU_ENTER:
-			return;
+			return true;
 		case MMU_FLUSH:
 			memset(cache(c), 0, sizeof *cache(c));
 			mmu_flushed(&c->vcpu);
 			break;
 		case MMU_RELOAD:
 			o = mmu_reload(&c->vcpu, &c->fault);
-			if (o == MMU_END)
-				die(c->fault.reason, 0);
+			if (o == MMU_END) {
+				c->outcome = o;
+				return false;
+			}
 			if (o == MMU_RETRY)
 				host_relax();
 			break;
 		}
 	}
 	die("cannot enter", 0);
+	return false;
 }
 
 /* Where a walk begins: at the lowest table that is cached, else at the root. False: not even that is present. */
@@ -215,8 +218,8 @@ bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *v
 	for (unsigned tries = 0, waits = 0; tries < TRIES && waits < WAITS;) {
 		uint32_t error;
 
-		if (!load_relaxed(&c->vcpu.in_guest))
-			enter(c);
+		if (!load_relaxed(&c->vcpu.in_guest) && !enter(c))
+			return false;
 		if (reach(c, at, access, value, &error)) {
 			if (!c->stay)
 				mmu_leave(&c->vcpu);
