@@ -81,8 +81,7 @@ static const uint8_t *rsdp_find(struct window w, const struct bootinfo *info, ui
 	return p ? p : rsdp_search(w, BIOS_AREA, BIOS_AREA_BYTES);
 }
 
-/* A table whose signature, length and checksum are right, or NULL. */
-static const uint8_t *table(struct window w, uint64_t address, const char *signature, uint32_t *bytes)
+const uint8_t *acpi_table(struct window w, uint64_t address, const char *signature, uint32_t *bytes)
 {
 	const uint8_t *p = window_at(w, address, TABLE_HEADER);
 	if (!p || !same(p, signature))
@@ -93,15 +92,39 @@ static const uint8_t *table(struct window w, uint64_t address, const char *signa
 	return p;
 }
 
-static const uint8_t *madt_find(struct window w, const uint8_t *root, uint32_t root_bytes, unsigned entry,
-	uint32_t *bytes)
+static const uint8_t *find_in(struct window w, const uint8_t *root, uint32_t root_bytes, unsigned entry,
+	const char *signature, uint32_t *bytes)
 {
 	for (uint32_t i = TABLE_HEADER; root_bytes - i >= entry; i += entry) {
-		const uint8_t *p = table(w, number(root + i, entry), "APIC", bytes);
+		const uint8_t *p = acpi_table(w, number(root + i, entry), signature, bytes);
 		if (p)
 			return p;
 	}
 	return NULL;
+}
+
+const uint8_t *acpi_find(struct window w, const struct bootinfo *info, const char *signature, uint32_t *bytes,
+	const char **error)
+{
+	uint64_t rsdp_bytes;
+	const uint8_t *rsdp = rsdp_find(w, info, &rsdp_bytes);
+	*error = "ACPI: no root pointer with a right checksum";
+	if (!rsdp)
+		return NULL;
+
+	const uint8_t *root = NULL, *found = NULL;
+	uint32_t root_bytes = 0;
+	if (rsdp_bytes >= RSDP_V2_BYTES && rsdp[RSDP_REVISION] >= 2 && sum_is_zero(rsdp, RSDP_V2_BYTES)) {
+		root = acpi_table(w, number(rsdp + RSDP_XSDT, 8), "XSDT", &root_bytes);
+		found = root ? find_in(w, root, root_bytes, 8, signature, bytes) : NULL;
+	}
+	if (!found) {
+		const uint8_t *rsdt = acpi_table(w, number(rsdp + RSDP_RSDT, 4), "RSDT", &root_bytes);
+		root = rsdt ? rsdt : root;
+		found = rsdt ? find_in(w, rsdt, root_bytes, 4, signature, bytes) : NULL;
+	}
+	*error = root ? NULL : "ACPI: neither XSDT nor RSDT with a right checksum";
+	return found;
 }
 
 static void cpu_add(struct acpi *out, uint32_t id, uint32_t flags)
@@ -139,28 +162,12 @@ static const char *madt_parse(struct acpi *out, const uint8_t *madt, uint32_t by
 
 const char *acpi_parse(struct acpi *out, struct window window, const struct bootinfo *info)
 {
+	uint32_t bytes;
+	const char *error;
 	out->cpus = out->disabled = out->beyond = 0;
-	uint64_t rsdp_bytes;
-	const uint8_t *rsdp = rsdp_find(window, info, &rsdp_bytes);
-	if (!rsdp)
-		return "ACPI: no root pointer with a right checksum";
-
-	const uint8_t *root = NULL, *madt = NULL;
-	uint32_t root_bytes = 0, madt_bytes = 0;
-	if (rsdp_bytes >= RSDP_V2_BYTES && rsdp[RSDP_REVISION] >= 2 && sum_is_zero(rsdp, RSDP_V2_BYTES)) {
-		root = table(window, number(rsdp + RSDP_XSDT, 8), "XSDT", &root_bytes);
-		madt = root ? madt_find(window, root, root_bytes, 8, &madt_bytes) : NULL;
-	}
-	if (!madt) {
-		const uint8_t *rsdt = table(window, number(rsdp + RSDP_RSDT, 4), "RSDT", &root_bytes);
-		root = rsdt ? rsdt : root;
-		madt = rsdt ? madt_find(window, rsdt, root_bytes, 4, &madt_bytes) : NULL;
-	}
-	if (!root)
-		return "ACPI: neither XSDT nor RSDT with a right checksum";
-	if (!madt)
-		return "ACPI: no MADT with a right checksum";
-	const char *error = madt_parse(out, madt, madt_bytes);
+	const uint8_t *madt = acpi_find(window, info, "APIC", &bytes, &error);
+	if (!error)
+		error = madt ? madt_parse(out, madt, bytes) : "ACPI: no MADT with a right checksum";
 	if (error)
 		out->cpus = 0;
 	return error;

@@ -17,7 +17,9 @@
 #define LINE_8N1 0x03
 #define LINE_DIVISOR 0x80
 #define FIFO_ENABLE_CLEAR 0x07
+#define UART_FIFO_BYTES 16
 #define MODEM_DTR_RTS 0x03
+#define STATUS_DATA 0x01
 #define STATUS_HOLDING_EMPTY 0x20
 #define STATUS_ALL_EMPTY 0x40
 #define DIVISOR_115200 1
@@ -104,6 +106,17 @@ void console_select(bool com1, bool vga)
 {
 	com1_on = com1_there && com1;
 	vga_on = vga_there && vga;
+}
+
+void console_input_clear(void)
+{
+	for (unsigned i = 0; i < UART_FIFO_BYTES && console_input(); i++)
+		inb(UART_DATA);
+}
+
+bool console_input(void)
+{
+	return com1_there && inb(UART_STATUS) & STATUS_DATA;
 }
 
 void console_putc(char c)

@@ -14,5 +14,8 @@ void console_select(bool com1, bool vga);
 void console_putc(char c);
 /* Waits, bounded, until the last character has left the UART. */
 void console_finish(void);
+/* Whether COM1 has received something since console_input_clear(). */
+void console_input_clear(void);
+bool console_input(void);
 
 #endif

@@ -23,6 +23,7 @@
 static struct cpu boot_cpu;
 static struct bootinfo bootinfo;
 static struct acpi acpi;
+static struct acpi_power acpi_power;
 
 /* The identity map's first 4 GiB. */
 static struct window low_memory(void)
@@ -49,6 +50,8 @@ static void read_bootinfo(uint32_t loader_magic, uint64_t address)
 		? bootinfo_multiboot2(&bootinfo, low_memory(), address)
 		: bootinfo_pvh(&bootinfo, low_memory(), address);
 	console_init(bootinfo.vga_text);
+	acpi_power_parse(&acpi_power, low_memory(), &bootinfo);
+	platform_set_power(&acpi_power);
 	if (error)
 		refuse("boot information: ", error);
 }

@@ -160,6 +160,8 @@ _Noreturn void panic_at(const struct trap_frame *frame, const char *why)
 		print_backtrace(here[1], here[0]);
 	}
 	print_others();
+	if (platform_hint())
+		panic_print("umbra: %s", platform_hint());
 	panic_print("UMBRA PANIC");
 	platform_stop(PANIC_EXIT_CODE);
 }

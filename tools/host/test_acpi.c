@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The list of processors from built tables, and from damaged ones. */
+/* The list of processors and the way to switch off, from built tables and from damaged ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +16,9 @@
 #define XSDT_AT 0x2000
 #define MADT_AT 0x3000
 #define OTHER_AT 0x8000
+#define FADT_AT OTHER_AT
+#define FADT_BYTES 244
+#define DSDT_AT 0x9000
 #define HEADER 36
 #define MADT_HEADER 44
 
@@ -236,6 +239,144 @@ static void more_processors_than_room(void **state)
 	assert_int_equal(acpi.beyond, 10);
 }
 
+/* ---- switching off ---- */
+
+static struct acpi_power power;
+
+static void dsdt_build(const uint8_t *aml, uint32_t bytes)
+{
+	memset(memory + DSDT_AT, 0, HEADER + bytes);
+	memcpy(memory + DSDT_AT + HEADER, aml, bytes);
+	table_end(DSDT_AT, "DSDT", HEADER + bytes);
+}
+
+/* As QEMU's machine pc has it; SLP_TYP 5 and 3 in place of 0. */
+static const uint8_t aml_s5[] = {0x08, '_', 'S', '4', '_', 0x12, 0x02, 0x01, 0x00,
+	0x08, '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 0x05, 0x0b, 0x03, 0x00, 0x00, 0x00};
+
+static void fadt_build(void)
+{
+	memset(memory + FADT_AT, 0, FADT_BYTES);
+	memcpy(memory + FADT_AT + 10, "BOCHS ", 6);
+	put(FADT_AT + 40, DSDT_AT, 4);
+	put(FADT_AT + 48, 0xb2, 4);
+	put(FADT_AT + 52, 0xf1, 1);
+	put(FADT_AT + 64, 0x604, 4);
+	put(FADT_AT + 112, 1 << 10, 4);
+	put(FADT_AT + 116, 1, 1);
+	put(FADT_AT + 120, 0xcf9, 8);
+	put(FADT_AT + 128, 6, 1);
+	table_end(FADT_AT, "FACP", FADT_BYTES);
+	dsdt_build(aml_s5, sizeof(aml_s5));
+}
+
+static void power_parse(void)
+{
+	memset(&power, 0xa5, sizeof(power));
+	acpi_power_parse(&power, (struct window){memory, 0, MEMORY_BYTES}, &info);
+}
+
+static void power_is_read(void **state)
+{
+	(void)state;
+	fadt_build();
+	power_parse();
+	assert_true(power.off && power.emulator);
+	assert_int_equal(power.pm1a, 0x604);
+	assert_int_equal(power.pm1b, 0);
+	assert_int_equal(power.type_a, 5);
+	assert_int_equal(power.type_b, 3);
+	assert_int_equal(power.smi, 0xb2);
+	assert_int_equal(power.enable, 0xf1);
+	assert_int_equal(power.reset, 0xcf9);
+	assert_int_equal(power.reset_value, 6);
+
+	memcpy(memory + FADT_AT + 10, "OTHER ", 6);
+	put(FADT_AT + 112, 0, 4);
+	put(FADT_AT + 40, 0, 4);
+	put(FADT_AT + 140, DSDT_AT, 8);
+	put(FADT_AT + 172, 1, 1);
+	put(FADT_AT + 176, 0x1804, 8);
+	put(FADT_AT + 184, 1, 1);
+	put(FADT_AT + 188, 0x1904, 8);
+	table_end(FADT_AT, "FACP", FADT_BYTES);
+	power_parse();
+	assert_true(power.off && !power.emulator);
+	assert_int_equal(power.pm1a, 0x1804);
+	assert_int_equal(power.pm1b, 0x1904);
+	assert_int_equal(power.reset, 0);
+
+	put(FADT_AT + 172, 0, 1); /* the register is in memory */
+	table_end(FADT_AT, "FACP", FADT_BYTES);
+	power_parse();
+	assert_false(power.off);
+
+	fadt_build();
+	table_end(FADT_AT, "FACP", 116); /* of ACPI 1.0 */
+	power_parse();
+	assert_true(power.off);
+	assert_int_equal(power.reset, 0);
+}
+
+static void other_packages_are_no_way_off(void **state)
+{
+	(void)state;
+	fadt_build();
+	const uint8_t rooted[] = {0x08, '\\', '_', 'S', '5', '_', 0x12, 0x46, 0x00, 0x02, 0x01, 0x00};
+	dsdt_build(rooted, sizeof(rooted));
+	power_parse();
+	assert_true(power.off && power.type_a == 1 && power.type_b == 0);
+
+	const uint8_t not_good[][12] = {
+		{0x14, '_', 'S', '5', '_', 0x12, 0x06, 0x02, 0x00, 0x00},		/* not a name */
+		{0x08, '_', 'S', '5', '_', 0x11, 0x06, 0x02, 0x00, 0x00},		/* not a package */
+		{0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x01, 0x00, 0x00},		/* one element */
+		{0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x02, 0x0a, 0x08, 0x00},		/* 3 bits hold no 8 */
+		{0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x02, 'A', 'B', 'C', 'D'},	/* a reference */
+	};
+	for (unsigned i = 0; i < sizeof(not_good) / sizeof(not_good[0]); i++) {
+		dsdt_build(not_good[i], sizeof(not_good[i]));
+		power_parse();
+		assert_false(power.off);
+	}
+}
+
+static void damaged_power_tables_do_no_harm(void **state)
+{
+	(void)state;
+	const uint8_t wrong[] = {0, 1, 7, 0x40, 0x7f, 0x80, 0xff};
+	fadt_build();
+	for (uint32_t i = 0; i < FADT_BYTES; i++) {
+		uint8_t right = memory[FADT_AT + i];
+		for (unsigned k = 0; k < sizeof(wrong); k++) {
+			memory[FADT_AT + i] = wrong[k];
+			sum(FADT_AT, FADT_BYTES, 9);
+			power_parse();
+		}
+		memory[FADT_AT + i] = right;
+	}
+	fadt_build();
+	for (uint32_t i = 0; i < sizeof(aml_s5); i++) {
+		dsdt_build(aml_s5, i); /* cut short */
+		power_parse();
+		assert_true(!power.off || i >= 22);
+	}
+	/* A table at the very end of memory, cut at each byte. */
+	for (uint32_t bytes = HEADER; bytes <= HEADER + sizeof(aml_s5); bytes++) {
+		uint32_t at = MEMORY_BYTES - bytes;
+		memcpy(memory + at + HEADER, aml_s5, bytes - HEADER);
+		table_end(at, "DSDT", bytes);
+		put(FADT_AT + 40, at, 4);
+		table_end(FADT_AT, "FACP", FADT_BYTES);
+		power_parse();
+		assert_true(!power.off || bytes >= HEADER + 22);
+	}
+	assert_true(power.off);
+	memory[FADT_AT + 20] ^= 1;
+	power_parse();
+	assert_false(power.off || power.pm1a || power.emulator);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, build, teardown)
 
 int main(void)
@@ -250,6 +391,9 @@ int main(void)
 		TEST(tables_at_the_end_of_memory),
 		TEST(a_zero_length_entry_ends),
 		TEST(more_processors_than_room),
+		TEST(power_is_read),
+		TEST(other_packages_are_no_way_off),
+		TEST(damaged_power_tables_do_no_harm),
 	};
 	return cmocka_run_group_tests_name("acpi", tests, NULL, NULL);
 }
