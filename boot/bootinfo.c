@@ -20,8 +20,18 @@ enum tag_type {
 #define MAP_TAG_HEADER 16
 #define MAP_ENTRY_BYTES 24
 #define MODULE_TAG_HEADER 16
-#define FRAMEBUFFER_TYPE_OFFSET 29
-#define FRAMEBUFFER_EGA_TEXT 2
+/* The framebuffer tag. GRUB keeps two bytes behind the type, so that the colours stand at 32. */
+#define FRAME_ADDRESS 8
+#define FRAME_LINE_BYTES 16
+#define FRAME_WIDTH 20
+#define FRAME_HEIGHT 24
+#define FRAME_BITS 28
+#define FRAME_TYPE 29
+#define FRAME_COLOURS 32
+#define FRAME_RGB_BYTES 38
+#define FRAME_RGB 1
+#define FRAME_EGA_TEXT 2
+#define FRAME_MAX_SIDE 16384u
 #define MULTIBOOT2_MAX_BYTES (1u << 20)
 #define RSDP_V1_BYTES 20
 
@@ -95,6 +105,32 @@ static const char *map_tag(struct bootinfo *info, const uint8_t *tag, uint32_t s
 	return error;
 }
 
+/* Which bits of a pixel are one of the three colours: position, then size. */
+static uint32_t colour_bits(const uint8_t *p)
+{
+	return p[0] < 32 && p[1] <= 32 - p[0] ? (uint32_t)(((1ull << p[1]) - 1) << p[0]) : 0;
+}
+
+/* A screen that cannot be drawn on counts as none. */
+static void frame_tag(struct bootinfo *info, const uint8_t *tag, uint32_t size)
+{
+	info->vga_text = size > FRAME_TYPE && tag[FRAME_TYPE] == FRAME_EGA_TEXT;
+	if (size < FRAME_RGB_BYTES || tag[FRAME_TYPE] != FRAME_RGB)
+		return;
+	struct bootinfo_frame f = {.address = read64(tag + FRAME_ADDRESS), .line_bytes = read32(tag + FRAME_LINE_BYTES),
+		.width = read32(tag + FRAME_WIDTH), .height = read32(tag + FRAME_HEIGHT), .bits = tag[FRAME_BITS]};
+	for (unsigned i = 0; i < 3; i++)
+		f.white |= colour_bits(tag + FRAME_COLOURS + 2 * i);
+	if (f.bits == 15)
+		f.bits = 16;
+	bool bits_good = f.bits == 16 || f.bits == 24 || f.bits == 32;
+	if (!bits_good || !f.white || f.width > FRAME_MAX_SIDE || f.height > FRAME_MAX_SIDE || f.line_bytes % (f.bits / 8)
+		|| f.line_bytes > FRAME_MAX_SIDE * 4 || f.line_bytes < f.width * (f.bits / 8)
+		|| f.address + (uint64_t)f.line_bytes * f.height < f.address)
+		return;
+	info->frame = f;
+}
+
 static void rsdp_copy(struct bootinfo *info, const uint8_t *from, uint32_t bytes)
 {
 	if (bytes > BOOTINFO_RSDP_BYTES)
@@ -124,7 +160,7 @@ static const char *tag_parse(struct bootinfo *info, const uint8_t *tag, uint32_t
 	case TAG_MEMORY_MAP:
 		return map_tag(info, tag, size);
 	case TAG_FRAMEBUFFER:
-		info->vga_text = size > FRAMEBUFFER_TYPE_OFFSET && tag[FRAMEBUFFER_TYPE_OFFSET] == FRAMEBUFFER_EGA_TEXT;
+		frame_tag(info, tag, size);
 		return NULL;
 	case TAG_EFI32:
 	case TAG_EFI64:
@@ -166,6 +202,7 @@ static void bootinfo_clear(struct bootinfo *info)
 	info->maps = info->modules = info->rsdp_bytes = 0;
 	info->rsdp_address = 0;
 	info->vga_text = true;
+	info->frame = (struct bootinfo_frame){0};
 }
 
 const char *bootinfo_multiboot2(struct bootinfo *info, struct window window, uint64_t address)

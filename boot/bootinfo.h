@@ -39,6 +39,13 @@ struct bootinfo_module {
 	char string[BOOTINFO_STRING];
 };
 
+/* A screen of pixels of 16, 24 or 32 bits; white is all bits of `white`. No screen: address 0. */
+struct bootinfo_frame {
+	uint64_t address;
+	uint32_t line_bytes, width, height, white;
+	unsigned bits;
+};
+
 struct bootinfo {
 	char loader[64];
 	char cmdline[BOOTINFO_STRING];
@@ -50,6 +57,7 @@ struct bootinfo {
 	uint8_t rsdp[BOOTINFO_RSDP_BYTES];
 	/* The screen is in VGA text mode, or was never told to be in another. */
 	bool vga_text;
+	struct bootinfo_frame frame;
 	struct bootinfo_map map[BOOTINFO_MAX_MAP];
 	struct bootinfo_module module[BOOTINFO_MAX_MODULES];
 };

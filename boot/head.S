@@ -30,7 +30,8 @@ multiboot2_header:
 	/* ACPI root pointers, if there are any. */
 	.short 1, TAG_OPTIONAL
 	.long 8 + 2 * 4, 14, 15
-	/* Console: EGA text is supported. */
+	/* Console: EGA text is supported. No framebuffer tag: with one, GRUB leaves text mode on a BIOS too; on UEFI it
+	 * sets a mode of pixels without being asked. */
 	.short 4, TAG_OPTIONAL
 	.long 12, 2
 	.balign 8

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdint.h>
 #include "hv/console.h"
+#include "hv/frame.h"
 #include "hv/x86.h"
 
 /* 16550A on COM1. */
@@ -31,7 +32,7 @@
 #define VGA_ROWS 25
 #define VGA_GREY_ON_BLACK 0x0700
 
-static bool com1_there, com1_on, vga_there, vga_on;
+static bool com1_there, com1_on, vga_there, frame_there, screen_wanted = true;
 static unsigned vga_column;
 
 static bool uart_wait(uint8_t status)
@@ -96,16 +97,21 @@ void console_init(bool vga_text)
 		outb(UART_FIFO, FIFO_ENABLE_CLEAR);
 		outb(UART_MODEM, MODEM_DTR_RTS);
 	}
+	com1_on = com1_there;
 	vga_there = vga_text;
-	console_select(true, true);
-	if (vga_on)
+	if (vga_there)
 		vga_newline();
 }
 
-void console_select(bool com1, bool vga)
+void console_frame(const struct bootinfo_frame *frame, void *pixels)
+{
+	frame_there = frame_init(frame, pixels);
+}
+
+void console_select(bool com1, bool screen)
 {
 	com1_on = com1_there && com1;
-	vga_on = vga_there && vga;
+	screen_wanted = screen;
 }
 
 void console_input_clear(void)
@@ -126,8 +132,10 @@ void console_putc(char c)
 			uart_putc('\r');
 		uart_putc(c);
 	}
-	if (vga_on)
+	if (vga_there && screen_wanted)
 		vga_putc(c);
+	if (frame_there && screen_wanted)
+		frame_putc(c);
 }
 
 void console_finish(void)

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Where text leaves the machine: COM1 and the VGA text screen. */
+/* Where text leaves the machine: COM1 and the screen, of text or of pixels. */
 #ifndef HV_CONSOLE_H
 #define HV_CONSOLE_H
 
 #include <stdbool.h>
+#include "boot/bootinfo.h"
 
 /* Finds and sets up COM1 (115200 8N1). vga_text: the screen is in text mode. */
 void console_init(bool vga_text);
-/* Selects among what is there; both are on after console_init(). */
-void console_select(bool com1, bool vga);
+/* A screen of pixels, mapped at `pixels`, is used from now on. */
+void console_frame(const struct bootinfo_frame *frame, void *pixels);
+/* Selects among what is there; both are on at first. */
+void console_select(bool com1, bool screen);
 /* Writes one character; a newline becomes CR LF on COM1. Waits for the UART, bounded; a UART that stays busy is given
  * up for good. Only the holder of the log's drain, or a panicking CPU, may call. */
 void console_putc(char c);

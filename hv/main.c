@@ -44,12 +44,24 @@ static _Noreturn void unsupported(const char *reason)
 	platform_finish("FAIL", EXIT_UNSUPPORTED);
 }
 
+/* Draws on the screen of pixels when it lies in the memory that is mapped by now, which ends at `end`. */
+static void show_frame(uint64_t end)
+{
+	const struct bootinfo_frame *f = &bootinfo.frame;
+	static bool shown;
+	if (!shown && f->address && f->address + (uint64_t)f->line_bytes * f->height <= end) {
+		console_frame(f, host_virt(hpa(f->address)));
+		shown = true;
+	}
+}
+
 static void read_bootinfo(uint32_t loader_magic, uint64_t address)
 {
 	const char *error = loader_magic == MULTIBOOT2_LOADER_MAGIC
 		? bootinfo_multiboot2(&bootinfo, low_memory(), address)
 		: bootinfo_pvh(&bootinfo, low_memory(), address);
 	console_init(bootinfo.vga_text);
+	show_frame(1ull << 32);
 	acpi_power_parse(&acpi_power, low_memory(), &bootinfo);
 	platform_set_power(&acpi_power);
 	if (error)
@@ -102,6 +114,7 @@ static void map_memory(void)
 	const char *error = paging_init(&bootinfo);
 	if (error)
 		refuse("memory: ", error);
+	show_frame(UINT64_MAX);
 }
 
 #pragma GCC diagnostic push
@@ -144,7 +157,7 @@ _Noreturn void umbra_main(uint32_t loader_magic, uint64_t info_address)
 	trap_init();			/* so that a bug in what follows shows itself */
 	cpu_init(&boot_cpu, 0);		/* GS first: every log line and trap asks which CPU this is */
 	cpu_add(&boot_cpu);
-	read_bootinfo(loader_magic, info_address);	/* copied: the loader's memory is free after this */
+	read_bootinfo(loader_magic, info_address);	/* copied: the loader's memory is free after this; console, power */
 	read_options();			/* they choose the console */
 	memory_init(&bootinfo);		/* saves the modules before anything else is written */
 	read_acpi();			/* reads page 0, so before paging */

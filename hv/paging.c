@@ -68,7 +68,7 @@ static uint64_t *next_table(uint64_t *entry)
 	return (uint64_t *)(*entry & PTE_ADDRESS);
 }
 
-static bool map_high(struct range r)
+static bool map_high(struct range r, uint64_t cache)
 {
 	uint64_t start = (r.start < FOUR_GIB ? FOUR_GIB : r.start) & ~(LARGE_PAGE - 1);
 	uint64_t end = r.end < RAM_LIMIT ? r.end : RAM_LIMIT;
@@ -77,7 +77,7 @@ static bool map_high(struct range r)
 		uint64_t *pd = pdpt ? next_table(&pdpt[a % PML4_SPAN / PDPT_SPAN]) : NULL;
 		if (!pd)
 			return false;
-		pd[a % PDPT_SPAN / LARGE_PAGE] = a | PTE_PRESENT | PTE_WRITE | PTE_LARGE | PTE_NX;
+		pd[a % PDPT_SPAN / LARGE_PAGE] = a | PTE_PRESENT | PTE_WRITE | PTE_LARGE | PTE_NX | cache;
 	}
 	return true;
 }
@@ -89,9 +89,14 @@ const char *paging_init(const struct bootinfo *info)
 	for (unsigned i = 0; i < info->maps; i++) {
 		const struct bootinfo_map *m = &info->map[i];
 		bool wanted = m->type == MEMORY_RAM || m->type == MEMORY_ACPI || m->type == MEMORY_ACPI_NVS;
-		if (wanted && m->range.end > FOUR_GIB && !map_high(m->range))
+		if (wanted && m->range.end > FOUR_GIB && !map_high(m->range, 0))
 			return "no memory below 4 GiB for the page tables of the memory above";
 	}
+	/* PCD alone: the firmware's MTRRs may make it write-combining, which they could not with PWT (SDM 3A 11.5.2). */
+	const struct bootinfo_frame *f = &info->frame;
+	struct range frame = {f->address, f->address + (uint64_t)f->line_bytes * f->height};
+	if (frame.end > FOUR_GIB && !map_high(frame, PTE_NO_CACHE))
+		return "no memory below 4 GiB for the page tables of the screen";
 	write_cr3(read_cr3());
 	CHECK(paging_guard((uint64_t)boot_stack_guard)); /* lies in the image: takes no memory */
 	return NULL;

@@ -13,6 +13,13 @@
 #define BLOB_AT 0x10000
 #define MIB (1ull << 20)
 
+/* Bytes of the framebuffer tag. */
+#define FRAME_LINE_LOW 16
+#define FRAME_LINE_HIGH 17
+#define FRAME_WIDTH_HIGH 21
+#define FRAME_BITS_AT 28
+#define FRAME_TYPE_AT 29
+
 static struct bootinfo info;
 
 /* A copy of exactly `bytes` bytes, so that ASan sees every read beyond. */
@@ -145,6 +152,58 @@ static void a_map_entry_size_of_zero_ends(void **state)
 	put64(blob + 32, 0x1000);
 	assert_null(parse(blob, sizeof(blob)));
 	assert_int_equal(info.maps, 1);
+}
+
+/* A tag of a screen of pixels, as GRUB leaves it: 32 bits, red from bit 16, green from 8, blue from 0. */
+static const uint8_t frame_tag[40] = {8, 0, 0, 0, 38, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0x14, 0, 0, 0, 5, 0, 0,
+	0x20, 3, 0, 0, 32, 1, 0, 0, 16, 8, 8, 8, 0, 8};
+
+static void parse_frame(const uint8_t *tag)
+{
+	uint8_t blob[8 + 40 + 40 + 8] = {0};
+	put32(blob, sizeof(blob));
+	memcpy(blob + 8, tag, 40);
+	put32(blob + 48, 6); /* a memory map of one entry */
+	put32(blob + 52, 40);
+	put32(blob + 56, 24);
+	put64(blob + 72, MIB);
+	put32(blob + 80, MEMORY_RAM);
+	put32(blob + 92, 8);
+	assert_null(parse(blob, sizeof(blob)));
+}
+
+static void a_screen_of_pixels_is_understood(void **state)
+{
+	(void)state;
+	uint8_t tag[40];
+	parse_frame(frame_tag);
+	assert_int_equal(info.frame.address, 0x80000000);
+	assert_int_equal(info.frame.line_bytes, 5120);
+	assert_int_equal(info.frame.width, 1280);
+	assert_int_equal(info.frame.height, 800);
+	assert_int_equal(info.frame.bits, 32);
+	assert_int_equal(info.frame.white, 0xffffff);
+	assert_false(info.vga_text);
+
+	const struct { unsigned at; uint8_t value; } unusable[] = {
+		{FRAME_WIDTH_HIGH, 0x50}, {FRAME_LINE_HIGH, 1}, {FRAME_LINE_LOW, 2}, {FRAME_BITS_AT, 8}, {FRAME_TYPE_AT, 0},
+		{FRAME_TYPE_AT, 2},
+	};
+	for (unsigned i = 0; i < sizeof(unusable) / sizeof(unusable[0]); i++) {
+		memcpy(tag, frame_tag, sizeof(tag));
+		tag[unusable[i].at] = unusable[i].value;
+		parse_frame(tag);
+		assert_int_equal(info.frame.address, 0);
+		assert_int_equal(info.vga_text, unusable[i].value == 2 && unusable[i].at == FRAME_TYPE_AT);
+	}
+	memcpy(tag, frame_tag, sizeof(tag));
+	memset(tag + 8, 0xff, 8); /* its end wraps around */
+	parse_frame(tag);
+	assert_int_equal(info.frame.address, 0);
+	memcpy(tag, frame_tag, sizeof(tag));
+	memset(tag + 32, 0xff, 6); /* colours that no pixel has */
+	parse_frame(tag);
+	assert_int_equal(info.frame.address, 0);
 }
 
 static void long_strings_are_refused_by_name(void **state)
@@ -363,6 +422,7 @@ int main(void)
 		cmocka_unit_test(every_tag_size_may_be_wrong),
 		cmocka_unit_test(every_byte_may_be_wrong),
 		cmocka_unit_test(a_map_entry_size_of_zero_ends),
+		cmocka_unit_test(a_screen_of_pixels_is_understood),
 		cmocka_unit_test(long_strings_are_refused_by_name),
 		cmocka_unit_test(captured_pvh_is_understood),
 		cmocka_unit_test(damaged_pvh_is_refused),
