@@ -36,7 +36,7 @@ IMAGES += hostile
 IMAGES += insn
 
 # Rooms that also compile natively.
-PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/memory.c hv/acpi.c hv/acpi_power.c \
+PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
 	hv/font.c hv/frame.c hv/options.c hv/place.c hv/log.c hv/vmx_audit.c hv/vmx_audit_segments.c)
 
 COMMON := -std=gnu11 -g -Wall -Wextra -Werror -I. -MMD -MP -fno-strict-aliasing

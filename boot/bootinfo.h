@@ -84,6 +84,11 @@ static inline const uint8_t *window_at(struct window w, uint64_t address, uint64
 const char *bootinfo_multiboot2(struct bootinfo *info, struct window window, uint64_t address);
 const char *bootinfo_pvh(struct bootinfo *info, struct window window, uint64_t address);
 
+/* When the only module is a bundle (a newc cpio archive, see boot/README.md), puts the modules that it carries in its
+ * place. Nothing outside the window is read. Returns NULL, also when there is no bundle, or what is wrong with it; then
+ * there are no modules. */
+const char *bootinfo_bundle(struct bootinfo *info, struct window window);
+
 /* One module to be copied before anything else uses memory. */
 struct move {
 	uint64_t from, to, bytes;

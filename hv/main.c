@@ -62,6 +62,8 @@ static void read_bootinfo(uint32_t loader_magic, uint64_t address)
 		: bootinfo_pvh(&bootinfo, low_memory(), address);
 	console_init(bootinfo.vga_text);
 	show_frame(1ull << 32);
+	if (!error)
+		error = bootinfo_bundle(&bootinfo, low_memory());
 	acpi_power_parse(&acpi_power, low_memory(), &bootinfo);
 	platform_set_power(&acpi_power);
 	if (error)
