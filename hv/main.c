@@ -13,6 +13,7 @@
 #include "hv/preflight.h"
 #include "hv/run.h"
 #include "hv/smp.h"
+#include "hv/support.h"
 #include "hv/trap.h"
 #include "hv/x86.h"
 
@@ -38,8 +39,14 @@ static _Noreturn void refuse(const char *what, const char *why)
 	platform_finish("FAIL", EXIT_FAIL);
 }
 
+static void log_support(const char *text)
+{
+	host_print("umbra: %s", text);
+}
+
 static _Noreturn void unsupported(const char *reason)
 {
+	support_print(log_support);
 	host_print("UMBRA UNSUPPORTED %s", reason);
 	platform_finish("FAIL", EXIT_UNSUPPORTED);
 }
@@ -61,9 +68,12 @@ static void read_bootinfo(uint32_t loader_magic, uint64_t address)
 		? bootinfo_multiboot2(&bootinfo, low_memory(), address)
 		: bootinfo_pvh(&bootinfo, low_memory(), address);
 	console_init(bootinfo.vga_text);
+	if (loader_magic != MULTIBOOT2_LOADER_MAGIC)
+		console_putc('\n'); /* QEMU's firmware leaves its last line open */
 	show_frame(1ull << 32);
 	if (!error)
 		error = bootinfo_bundle(&bootinfo, low_memory());
+	support_init(&bootinfo);
 	acpi_power_parse(&acpi_power, low_memory(), &bootinfo);
 	platform_set_power(&acpi_power);
 	if (error)

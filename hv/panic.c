@@ -6,6 +6,7 @@
 #include "hv/log.h"
 #include "hv/panic.h"
 #include "hv/platform.h"
+#include "hv/support.h"
 #include "hv/x86.h"
 
 #define PANIC_EXIT_CODE 5
@@ -92,6 +93,11 @@ static void print_registers(const struct trap_frame *f)
 		read_cr4());
 }
 
+static void print_support(const char *text)
+{
+	panic_print("umbra: %s", text);
+}
+
 static void stop_others(void)
 {
 	struct cpu *me = this_cpu();
@@ -151,6 +157,7 @@ _Noreturn void panic_at(const struct trap_frame *frame, const char *why)
 	}
 	stop_others();
 	log_flush(true);
+	support_print(print_support); /* first, so that what follows is what a small screen still shows */
 	panic_print("umbra: PANIC on CPU %u (APIC id %u): %s", me->index, me->apic_id, why);
 	if (frame) {
 		print_registers(frame);
