@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # One Makefile for everything: the hypervisor, its guest images, the native tests. See README.md.
 #   make            umbra.elf, the guest images and a bootable ISO in build/
-#   make run        two stress guests on Bochs with four CPUs
+#   make run        two stress guests with four CPUs, on nested KVM where it works, else on Bochs; ON=qemu: on QEMU
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
@@ -187,7 +187,7 @@ $(BUILD)/bench-harvest: $(patsubst %.c,$(BUILD)/host/bench/%.o,$(BENCH_LIB) tool
 # ---- what one does with it ----
 
 run: all
-	tools/run --elf $(BUILD)/umbra.elf \
+	tools/run $(if $(ON),--on $(ON)) --elf $(BUILD)/umbra.elf \
 		'$(BUILD)/guest/ptstorm.elf name=a mem=64M log=wp period=50ms -- rounds=10' \
 		'$(BUILD)/guest/dirty.elf name=b mem=64M log=wp period=50ms -- pages=4096 writes=2000 rounds=10'
 
