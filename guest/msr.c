@@ -70,7 +70,7 @@ struct msr_field {
 	uint32_t changed;
 };
 
-/* FS_BASE, GS_BASE and KERNEL_GS_BASE are not here: guests read and write them without an exit. */
+/* FS_BASE, GS_BASE and KERNEL_GS_BASE: guests read them without an exit, and write them so on VMX. */
 #define FIELD(name) offsetof(struct vcpu, name)
 static const struct msr_field fields[] = {
 	{MSR_STAR, FIELD(star), any, VCPU_MSRS},
@@ -80,6 +80,9 @@ static const struct msr_field fields[] = {
 	{MSR_SYSENTER_CS, FIELD(sysenter_cs), low32, VCPU_MSRS},
 	{MSR_SYSENTER_ESP, FIELD(sysenter_esp), canonical, VCPU_MSRS},
 	{MSR_SYSENTER_EIP, FIELD(sysenter_eip), canonical, VCPU_MSRS},
+	{MSR_FS_BASE, FIELD(seg[FS].base), canonical, VCPU_SEGMENTS},
+	{MSR_GS_BASE, FIELD(seg[GS].base), canonical, VCPU_SEGMENTS},
+	{MSR_KERNEL_GS_BASE, FIELD(kernel_gs_base), canonical, VCPU_SEGMENTS},
 	{MSR_TSC_AUX, FIELD(tsc_aux), tsc_aux, VCPU_MSRS},
 	{MSR_PAT, FIELD(pat), pat, 0},
 	{MSR_MISC_ENABLE, FIELD(misc_enable), misc_enable, 0},

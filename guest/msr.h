@@ -26,7 +26,8 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define MSR_TSC_AUX 0xc0000103
 
-/* RDMSR. False: #GP(0). VCPU_CONTROL must not be stale, also for the next. */
+/* RDMSR. False: #GP(0). VCPU_CONTROL must not be stale, nor VCPU_SEGMENTS for FS_BASE, GS_BASE and
+ * KERNEL_GS_BASE; also for the next. */
 bool msr_read(struct vcpu *v, uint32_t index, uint64_t *value);
 /* WRMSR. CR_FAULT: #GP(0). Outside sections and locks. */
 enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const char **reason);

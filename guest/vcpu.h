@@ -42,7 +42,7 @@ enum vcpu_activity { VCPU_RUNNABLE, VCPU_HALTED, VCPU_STOPPED };
 #define VCPU_FLOW (1u << 1)     /* rflags, RSP, interrupt_shadow */
 #define VCPU_CR2 (1u << 2)      /* cr2 */
 #define VCPU_CONTROL (1u << 3)  /* cr0, cr4, efer */
-#define VCPU_SEGMENTS (1u << 4) /* seg */
+#define VCPU_SEGMENTS (1u << 4) /* seg; kernel_gs_base, where a write of it exits */
 #define VCPU_TABLES (1u << 5)   /* gdtr, idtr */
 #define VCPU_DEBUG (1u << 6)    /* dr, dr7 (dr6 is never in the hardware) */
 #define VCPU_MSRS (1u << 7)     /* star … tsc_aux, tsc_offset, xcr0 */

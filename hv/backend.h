@@ -31,6 +31,7 @@ enum exit_reason {
 	EXIT_PRIVILEGED, /* an instruction that faults with #GP(0) here (RDPMC) */
 	EXIT_TRIPLE_FAULT,
 	EXIT_TASK_SWITCH,
+	EXIT_INSTRUCTION,  /* of an instruction, as `decodes` says; what is missing its bytes tell (exit_insn.c) */
 	EXIT_ENTRY_FAILED, /* the hardware refused the entry: name says why */
 };
 
@@ -44,8 +45,8 @@ struct exit_io {
 };
 
 struct exit {
-	enum exit_reason reason;
-	uint8_t length; /* bytes of the instruction, where it is the reason */
+	enum exit_reason reason, decodes; /* decodes: the reason behind EXIT_INSTRUCTION */
+	uint8_t length;                   /* bytes of the instruction, where it is the reason */
 	union {
 		struct {
 			gva_t gva;
@@ -77,11 +78,17 @@ struct exit {
 struct backend {
 	const char *name;
 
+	/* May this machine's extension be used? 0, or a short reason, logged with advice. Logs what is offered, and
+	 * opens what the firmware left unlocked. Boot processor, before cpu_on(). */
+	const char *(*preflight)(void);
+	/* Opens it on another processor, on it. False: the firmware locked it off there. */
+	bool (*preflight_cpu)(void);
 	/* Switches the extension on, on this CPU. False, with what is missing in *why (a string constant). */
 	bool (*cpu_on)(const char **why);
 	void (*cpu_off)(void);
-	/* Guests may be shown RDTSCP. After cpu_on(). */
+	/* Guests may be shown RDTSCP; XSAVE, which needs exits of XSETBV. After cpu_on(). */
 	bool (*has_rdtscp)(void);
+	bool (*has_xsave)(void);
 
 	/* Makes v->backend. False: out of memory. */
 	bool (*vcpu_create)(struct vcpu *v);
@@ -107,6 +114,9 @@ struct backend {
 	void (*flush_address)(struct vcpu *v, gva_t a);
 };
 
-extern const struct backend vmx_backend;
+extern const struct backend vmx_backend, svm_backend;
+
+/* The one for this processor; 0: it has no extension. The only place that asks which. */
+const struct backend *backend_pick(void);
 
 #endif

@@ -174,6 +174,8 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 		return inject_exception(r, e, VECTOR_UD, false, 0);
 	case EXIT_PRIVILEGED:
 		return inject_exception(r, e, VECTOR_GP, true, 0);
+	case EXIT_INSTRUCTION:
+		return exit_instruction(r, e);
 	case EXIT_TRIPLE_FAULT:
 		return report_crash(r, e, "triple fault");
 	case EXIT_TASK_SWITCH:

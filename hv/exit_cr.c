@@ -42,12 +42,21 @@ enum runner_next exit_cr_read(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 
-	if (e->cr.number == 3)
+	switch (e->cr.number) {
+	case 0:
+	case 4:
+		guests.backend->fetch(v, VCPU_CONTROL);
+		set_operand(v, e->cr.gpr, e->cr.number ? v->cr4 : v->cr0);
+		break;
+	case 3:
 		set_operand(v, e->cr.gpr, v->cr3);
-	else if (e->cr.number == 8)
+		break;
+	case 8:
 		set_operand(v, e->cr.gpr, v->cr8);
-	else
+		break;
+	default:
 		return report_crash(r, e, "exit of a read of CR%u", e->cr.number);
+	}
 	vcpu_skip(v, e->length);
 	return NEXT_ENTER;
 }
@@ -113,10 +122,13 @@ enum runner_next exit_wrmsr(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	uint64_t value = (uint32_t)v->gpr[RAX] | v->gpr[RDX] << 32;
+	uint32_t index = (uint32_t)v->gpr[RCX];
 	const char *reason = 0;
 
 	guests.backend->fetch(v, VCPU_CONTROL);
-	return finish(r, e, msr_write(v, (uint32_t)v->gpr[RCX], value, &reason), reason);
+	if (index >= MSR_FS_BASE && index <= MSR_KERNEL_GS_BASE)
+		guests.backend->fetch(v, VCPU_SEGMENTS);
+	return finish(r, e, msr_write(v, index, value, &reason), reason);
 }
 
 enum runner_next exit_xsetbv(struct runner *r, struct exit *e)

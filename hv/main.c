@@ -118,7 +118,7 @@ static void check_processor(void)
 static void start_processors(void)
 {
 	if (!smp_start(&acpi, options.cpus, memory_low_page(&bootinfo)))
-		unsupported("VMX is locked off by the firmware on some processors only");
+		unsupported("the virtualisation extension is locked off by the firmware on some processors only");
 }
 
 static void map_memory(void)
@@ -175,7 +175,7 @@ _Noreturn void umbra_main(uint32_t loader_magic, uint64_t info_address)
 	read_acpi();			/* reads page 0, so before paging */
 	map_memory();			/* page 0 away, text read-only, RAM above 4 GiB */
 	start_clock();			/* starting processors needs delays */
-	check_processor();		/* before the others: without VMX they are not needed */
+	check_processor();		/* before the others: without VMX or SVM they are not needed */
 	start_processors();		/* so that every guest finds its CPU */
 	irq_enable();
 	misbehave();			/* only when asked to, by a test */

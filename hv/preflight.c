@@ -1,63 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/cpu.h"
-#include "guest/text.h"
 #include "hv/preflight.h"
+#include "hv/backend.h"
 #include "hv/x86.h"
-
-/* VMX capability MSRs: the high half tells which controls may be 1 (SDM 3D A.3 to A.5). */
-#define MSR_VMX_PIN 0x481
-#define MSR_VMX_PROCESSOR 0x482
-#define MSR_VMX_EXIT 0x483
-#define MSR_VMX_ENTRY 0x484
-#define MSR_VMX_SECONDARY 0x48b
-#define PROCESSOR_SECONDARY_CONTROLS 31
-#define OFFER_TEXT 160
-
-struct control {
-	uint32_t msr;
-	unsigned bit;
-	const char *name;
-};
-
-static const struct control required[] = {
-	{MSR_VMX_PIN, 0, "external-interrupt exiting"},
-	{MSR_VMX_PIN, 3, "NMI exiting"},
-	{MSR_VMX_PROCESSOR, 2, "interrupt-window exiting"},
-	{MSR_VMX_PROCESSOR, 7, "HLT exiting"},
-	{MSR_VMX_PROCESSOR, 9, "INVLPG exiting"},
-	{MSR_VMX_PROCESSOR, 15, "CR3-load exiting"},
-	{MSR_VMX_PROCESSOR, 16, "CR3-store exiting"},
-	{MSR_VMX_PROCESSOR, 19, "CR8-load exiting"},
-	{MSR_VMX_PROCESSOR, 20, "CR8-store exiting"},
-	{MSR_VMX_PROCESSOR, 24, "unconditional I/O exiting"},
-	{MSR_VMX_PROCESSOR, 28, "use MSR bitmaps"},
-	{MSR_VMX_EXIT, 9, "host address-space size"},
-	{MSR_VMX_EXIT, 15, "acknowledge interrupt on exit"},
-	{MSR_VMX_ENTRY, 9, "IA-32e mode guest"},
-};
-
-/* Not needed: what is used where it is there. */
-static const struct control offered[] = {
-	{MSR_VMX_PIN, 6, "preemption-timer"},
-	{MSR_VMX_PROCESSOR, 21, "TPR-shadow"},
-	{MSR_VMX_SECONDARY, 1, "EPT"},
-	{MSR_VMX_SECONDARY, 5, "VPID"},
-	{MSR_VMX_SECONDARY, 7, "unrestricted-guest"},
-	{MSR_VMX_EXIT, 19, "save-PAT"},
-	{MSR_VMX_EXIT, 21, "load-EFER"},
-};
-
-static bool control_allowed(const struct control *c)
-{
-	uint64_t v;
-	return rdmsr_safe(c->msr, &v) && v >> 32 >> c->bit & 1;
-}
-
-static bool has_secondary(void)
-{
-	const struct control secondary = {MSR_VMX_PROCESSOR, PROCESSOR_SECONDARY_CONTROLS, ""};
-	return control_allowed(&secondary);
-}
 
 static void log_name(void)
 {
@@ -71,64 +15,22 @@ static void log_name(void)
 		host_clock_hz() / 1000000, version.ecx & CPUID_1_ECX_X2APIC ? ", x2APIC" : "");
 }
 
-static void log_offered(void)
-{
-	char there[OFFER_TEXT] = "", lacking[OFFER_TEXT] = "";
-	size_t at = 0, lacking_at = 0;
-	for (unsigned i = 0; i < sizeof(offered) / sizeof(offered[0]); i++) {
-		if ((offered[i].msr != MSR_VMX_SECONDARY || has_secondary()) && control_allowed(&offered[i]))
-			at += text_format(there + at, sizeof(there) - at, " %s", offered[i].name);
-		else
-			lacking_at += text_format(lacking + lacking_at, sizeof(lacking) - lacking_at, " %s", offered[i].name);
-	}
-	host_log(HOST_INFO, "VMX offers:%s; lacks:%s", at ? there : " nothing", lacking_at ? lacking : " nothing");
-}
-
-/* Lets VMXON work on this processor; false when the firmware locked it off. */
-static bool feature_control_open(void)
-{
-	uint64_t v, wanted = FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_OUTSIDE_SMX;
-	if (!rdmsr_safe(MSR_FEATURE_CONTROL, &v))
-		return true; /* emulators without the register */
-	if (!(v & FEATURE_CONTROL_LOCK))
-		return wrmsr_safe(MSR_FEATURE_CONTROL, v | wanted);
-	return v & FEATURE_CONTROL_VMX_OUTSIDE_SMX;
-}
-
-static const char *no_vmx(void)
-{
-	if (cpuid(0x80000000, 0).eax >= 0x80000001 && cpuid(0x80000001, 0).ecx & CPUID_EXT_1_ECX_SVM) {
-		host_log(HOST_ERROR, "this processor has AMD's SVM; Umbra has no backend for it yet.");
-		host_log(HOST_ERROR, "Use a processor with Intel's VMX, or Bochs: tools/run --on bochs");
-		return "no VMX: the processor has SVM, for which there is no backend yet";
-	}
-	host_log(HOST_ERROR, "this processor has no VMX (CPUID.1:ECX.VMX is 0).");
-	host_log(HOST_ERROR, "In a virtual machine, enable nested virtualisation; or use Bochs: tools/run --on bochs");
-	return "no VMX";
-}
-
 const char *preflight(void)
 {
-	const char *missing = NULL;
+	const struct backend *b = backend_pick();
+
 	log_name();
-	if (!(cpuid(1, 0).ecx & CPUID_1_ECX_VMX))
-		return no_vmx();
-	if (!feature_control_open()) {
-		host_log(HOST_ERROR, "VMX is locked off in IA32_FEATURE_CONTROL: enable virtualisation in the firmware");
-		return "VMX is locked off by the firmware";
-	}
-	for (unsigned i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
-		if (control_allowed(&required[i]))
-			continue;
-		host_log(HOST_ERROR, "VMX lacks '%s': no setting helps, another processor model is needed",
-			required[i].name);
-		missing = required[i].name;
-	}
-	log_offered();
-	return missing;
+	if (b)
+		return b->preflight();
+	host_log(HOST_ERROR, "this processor has neither Intel's VMX nor AMD's SVM (CPUID.1:ECX.VMX and "
+			     "CPUID.80000001h:ECX.SVM are 0).");
+	host_log(HOST_ERROR, "In a virtual machine, enable nested virtualisation; or use an emulator: tools/run --on bochs");
+	return "no VMX, no SVM";
 }
 
 bool preflight_cpu(void)
 {
-	return feature_control_open();
+	const struct backend *b = backend_pick();
+
+	return b && b->preflight_cpu();
 }

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 /* Logs what the boot processor offers. Returns NULL when guests can run; otherwise a short reason, logged with advice.
- * Unlocked IA32_FEATURE_CONTROL is set and locked. */
+ * What the firmware left unlocked is switched on (IA32_FEATURE_CONTROL, VM_CR). */
 const char *preflight(void);
-/* Sets and locks IA32_FEATURE_CONTROL of another processor, on it; false when VMX is locked off there. */
+/* The same switch on another processor, on it; false when it has no extension, or the firmware locked that off. */
 bool preflight_cpu(void);
 
 #endif

@@ -25,6 +25,8 @@ static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid c = cpuid(leaf, subleaf);
 
+	if (leaf == 1 && !guests.backend->has_xsave())
+		c.ecx &= ~CPUID_1_ECX_XSAVE;
 	return (struct cpuid_regs){c.eax, c.ebx, c.ecx, c.edx};
 }
 
@@ -137,7 +139,7 @@ static void cpu_work(void *argument)
 
 _Noreturn void run_guests(const struct bootinfo *info)
 {
-	guests.backend = &vmx_backend;
+	guests.backend = backend_pick();
 	init_memory();
 	init_cpu(); /* first here: it finds out what all CPUs have */
 	init_log_test();

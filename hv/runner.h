@@ -78,6 +78,8 @@ enum runner_next exit_handle(struct runner *r, struct exit *e);
 /* Another flow has the turn; bounded: a guest that only retries for ten seconds ends. */
 enum runner_next exit_retry(struct runner *r, const struct exit *e);
 
+/* exit_insn.c: EXIT_INSTRUCTION. */
+enum runner_next exit_instruction(struct runner *r, struct exit *e);
 /* exit_io.c */
 enum runner_next exit_io(struct runner *r, struct exit *e);
 /* exit_cr.c: control and debug registers, MSRs, XSETBV. */

@@ -110,6 +110,11 @@ static bool vmx_has_rdtscp(void)
 	return vmx_cap.use_secondary & SECONDARY_RDTSCP;
 }
 
+static bool vmx_has_xsave(void)
+{
+	return true; /* XSETBV always exits */
+}
+
 static void free_parts(struct vmx_vcpu *x)
 {
 	if (x->vmcs)
@@ -312,9 +317,12 @@ static void vmx_flush_address(struct vcpu *v, gva_t a)
 
 const struct backend vmx_backend = {
 	.name = "VMX",
+	.preflight = vmx_preflight,
+	.preflight_cpu = vmx_preflight_cpu,
 	.cpu_on = vmx_cpu_on,
 	.cpu_off = vmx_cpu_off,
 	.has_rdtscp = vmx_has_rdtscp,
+	.has_xsave = vmx_has_xsave,
 	.vcpu_create = vmx_vcpu_create,
 	.vcpu_destroy = vmx_vcpu_destroy,
 	.load = vmx_load,

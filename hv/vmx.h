@@ -22,7 +22,6 @@ struct vmx_vcpu {
 struct vmx_cpu {
 	void *vmxon_region;
 	struct vcpu *loaded; /* whose VMCS is current and whose registers are in the hardware */
-	bool breakpoints;    /* DR0 … DR3 hold a guest's */
 };
 struct vmx_cpu *vmx_this_cpu(void);
 
@@ -46,6 +45,10 @@ static inline void vmwrite(uint64_t field, uint64_t value)
  * the next exit (VMX_OK), or with how the entry failed. */
 enum vmx_status vmx_run(uint64_t *gpr, bool launched);
 extern char vmx_entry_start[], vmx_entry_end[], vmx_entry_cancelled[];
+
+/* vmx_preflight.c: struct backend's. */
+const char *vmx_preflight(void);
+bool vmx_preflight_cpu(void);
 
 /* vmx_setup.c: fills a new, current VMCS: controls, host state of this CPU, constants of the guest state. */
 void vmx_setup(struct vcpu *v);

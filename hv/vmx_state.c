@@ -49,12 +49,8 @@ static void write_segments(const struct vcpu *v)
 static void write_debug(const struct vcpu *v)
 {
 	vmwrite(VMCS_GUEST_DR7, v->dr7);
-	if (!(v->dr7 & DR7_ENABLES))
-		return;
-	asm volatile("mov %0, %%dr0" : : "r"(v->dr[0]));
-	asm volatile("mov %0, %%dr1" : : "r"(v->dr[1]));
-	asm volatile("mov %0, %%dr2" : : "r"(v->dr[2]));
-	asm volatile("mov %0, %%dr3" : : "r"(v->dr[3]));
+	if (v->dr7 & DR7_ENABLES)
+		write_breakpoints(v->dr);
 }
 
 static void write_msrs(const struct vcpu *v)

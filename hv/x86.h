@@ -15,6 +15,11 @@
 #define FEATURE_CONTROL_LOCK (1u << 0)
 #define FEATURE_CONTROL_VMX_OUTSIDE_SMX (1u << 2)
 #define MSR_EFER 0xc0000080
+#define EFER_SVME (1UL << 12)
+#define MSR_VM_CR 0xc0010114
+#define VM_CR_LOCK (1u << 3)
+#define VM_CR_SVMDIS (1u << 4)
+#define MSR_VM_HSAVE_PA 0xc0010117
 #define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
@@ -40,6 +45,7 @@
 #define CPUID_1_ECX_VMX (1u << 5)
 #define CPUID_1_ECX_X2APIC (1u << 21)
 #define CPUID_1_ECX_XSAVE (1u << 26)
+#define CPUID_1_ECX_HYPERVISOR (1u << 31)
 #define CPUID_1_EDX_MCE (1u << 7)
 #define CPUID_1_EDX_APIC (1u << 9)
 #define CPUID_EXT_1_ECX_SVM (1u << 2)
@@ -118,6 +124,14 @@ static inline uint64_t read_cr4(void) { uint64_t v; asm volatile("mov %%cr4, %0"
 static inline void write_cr0(uint64_t v) { asm volatile("mov %0, %%cr0" : : "r"(v) : "memory"); }
 static inline void write_cr3(uint64_t v) { asm volatile("mov %0, %%cr3" : : "r"(v) : "memory"); }
 static inline void write_cr4(uint64_t v) { asm volatile("mov %0, %%cr4" : : "r"(v) : "memory"); }
+
+static inline void write_breakpoints(const uint64_t dr[4])
+{
+	asm volatile("mov %0, %%dr0" : : "r"(dr[0]));
+	asm volatile("mov %0, %%dr1" : : "r"(dr[1]));
+	asm volatile("mov %0, %%dr2" : : "r"(dr[2]));
+	asm volatile("mov %0, %%dr3" : : "r"(dr[3]));
+}
 
 static inline uint64_t read_rflags(void)
 {

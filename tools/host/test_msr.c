@@ -62,11 +62,25 @@ static void refused_values(void **state)
 		{MSR_BIOS_SIGN_ID, 1},
 		{MSR_MTRRCAP, 0},
 		{MSR_EFER, 1UL << 63},
+		{MSR_FS_BASE, 1UL << 47},
+		{MSR_KERNEL_GS_BASE, 1UL << 62},
 	};
 	struct vcpu *v = vcpu(state);
 
 	for (unsigned i = 0; i < sizeof table / sizeof *table; i++)
 		assert_int_equal(msr_write(v, table[i].index, table[i].value, &why), CR_FAULT);
+}
+
+static void segment_bases_are_the_segments(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	v->changed = 0;
+	assert_int_equal(msr_write(v, MSR_FS_BASE, 0x7000, &why), CR_DONE);
+	assert_int_equal(msr_write(v, MSR_GS_BASE, 0xffff800000000000, &why), CR_DONE);
+	assert_int_equal(v->seg[FS].base, 0x7000);
+	assert_true(v->seg[GS].base == 0xffff800000000000);
+	assert_int_equal(v->changed, VCPU_SEGMENTS);
 }
 
 static void unknown_ones_fault_and_count(void **state)
@@ -131,6 +145,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		vcpu_unit_test(kept_registers),
 		vcpu_unit_test(refused_values),
+		vcpu_unit_test(segment_bases_are_the_segments),
 		vcpu_unit_test(unknown_ones_fault_and_count),
 		vcpu_unit_test(tsc_is_the_hosts_and_an_offset),
 		vcpu_unit_test(tsc_aux_needs_rdtscp),

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Exits that leave something to be read from the instruction itself: its length, its operands. */
+#include "guest/cr.h"
+#include "guest/insn.h"
+#include "hv/operand.h"
+
+/* What each exit may have been made by. Others were put there since: the guest changes its code, or another CPU's. */
+static const uint32_t makers[] = {
+	[EXIT_CPUID] = 1u << INSN_CPUID,
+	[EXIT_HLT] = 1u << INSN_HLT,
+	[EXIT_INVLPG] = 1u << INSN_INVLPG,
+	[EXIT_CR_READ] = 1u << INSN_FROM_CR | 1u << INSN_SMSW,
+	[EXIT_CR_WRITE] = 1u << INSN_TO_CR | 1u << INSN_LMSW | 1u << INSN_CLTS,
+	[EXIT_DR_READ] = 1u << INSN_FROM_DR,
+	[EXIT_DR_WRITE] = 1u << INSN_TO_DR,
+	[EXIT_IO] = 1u << INSN_INS | 1u << INSN_OUTS,
+	[EXIT_RDMSR] = 1u << INSN_RDMSR,
+	[EXIT_WRMSR] = 1u << INSN_WRMSR,
+	[EXIT_XSETBV] = 1u << INSN_XSETBV,
+	[EXIT_NOP] = 1u << INSN_INVD | 1u << INSN_WBINVD,
+	[EXIT_EXCEPTION] = 1u << INSN_ICEBP | 1u << INSN_SVM, /* #DB of the one, #GP of others */
+};
+
+/* Nothing special about it. */
+static enum runner_next exception(struct runner *r, struct exit *e)
+{
+	return inject_exception(r, e, e->exception.vector, e->exception.has_error, e->exception.error);
+}
+
+/* Reads and decodes the instruction at RIP. False: *next is what follows instead. */
+static bool decode(struct runner *r, struct exit *e, struct insn *i, enum runner_next *next)
+{
+	struct vcpu *v = r->v;
+	uint64_t at = vcpu_64bit(v) ? v->rip : (uint32_t)(v->seg[CS].base + v->rip);
+	uint32_t access = PF_I | (vcpu_cpl(v) == 3 ? PF_U : 0);
+	uint8_t bytes[INSN_BYTES_MAX];
+	struct mmu_fault f;
+	unsigned n = 0;
+
+	for (;;) {
+		enum mmu_outcome m;
+		uint64_t chunk;
+		gpa_t a;
+
+		m = mmu_translate(&v->mmu, gva(at + n), access, &a, &f);
+		if (e->decodes == EXIT_EXCEPTION && (!vcpu_canonical(at + n) || m == MMU_INJECT)) {
+			*next = exception(r, e);
+			return false;
+		}
+		if (m == MMU_INJECT) {
+			/* It ran from a translation that the tables do not give any more: as good a fault as any. */
+			vcpu_set_cr2(v, f.gva.v);
+			*next = inject_exception(r, e, VECTOR_PF, true, f.error);
+			return false;
+		}
+		if (m == MMU_RETRY) {
+			*next = exit_retry(r, e);
+			return false;
+		}
+		chunk = PAGE_SIZE - (a.v & (PAGE_SIZE - 1));
+		if (chunk > INSN_BYTES_MAX - n)
+			chunk = INSN_BYTES_MAX - n;
+		if (m != MMU_RESUME || !mmu_read(v->mmu.mmu, a, bytes + n, chunk)) {
+			*next = report_crash(r, e, "an instruction at 0x%lx, where there is no memory", at + n);
+			return false;
+		}
+		n += (unsigned)chunk;
+		switch (insn_decode(insn_mode(v), bytes, n, i)) {
+		case INSN_SHORT:
+			continue;
+		case INSN_OK:
+			if (makers[e->decodes] >> i->op & 1)
+				return true;
+			/* fall through */
+		case INSN_OTHER:
+			*next = e->decodes == EXIT_EXCEPTION ? exception(r, e) : exit_retry(r, e);
+			return false;
+		}
+	}
+}
+
+/* x with its low `bytes` replaced; 4 bytes clear the upper half, as the processor does. */
+static uint64_t merge(uint64_t x, uint64_t value, unsigned bytes)
+{
+	return bytes == 2 ? (x & ~0xffffUL) | (value & 0xffff) : bytes == 4 ? (uint32_t)value : value;
+}
+
+static enum runner_next smsw(struct runner *r, struct exit *e, const struct insn *i)
+{
+	struct vcpu *v = r->v;
+	uint32_t value = (uint16_t)v->cr0;
+	enum runner_next next;
+	struct operand o;
+
+	if (!i->memory) {
+		v->gpr[i->rm] = merge(v->gpr[i->rm], v->cr0, i->operand_bytes);
+		if (i->rm == RSP)
+			v->changed |= VCPU_FLOW;
+	} else if (operand_find(r, e, i->seg, insn_offset(v, i), 2, true, &o, &next)) {
+		operand_copy(v->mmu.mmu, &o, &value, true);
+	} else {
+		return next;
+	}
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
+/* PE, MP, EM and TS of CR0; it cannot clear PE. */
+static enum runner_next lmsw(struct runner *r, struct exit *e, const struct insn *i)
+{
+	struct vcpu *v = r->v;
+	uint32_t value = (uint32_t)v->gpr[i->rm];
+	enum runner_next next;
+	struct operand o;
+
+	if (i->memory) {
+		if (!operand_find(r, e, i->seg, insn_offset(v, i), 2, false, &o, &next))
+			return next;
+		operand_copy(v->mmu.mmu, &o, &value, false);
+	}
+	e->cr.number = 0;
+	e->cr.from_value = true;
+	e->cr.value = (v->cr0 & ~0xeUL) | (value & 0xf);
+	return exit_handle(r, e);
+}
+
+/* The general register of MOV CR and MOV DR, the address of INVLPG, the operand of string I/O. */
+static void fill_operand(const struct vcpu *v, const struct insn *i, struct exit *e)
+{
+	uint64_t base;
+
+	switch (i->op) {
+	case INSN_FROM_CR:
+	case INSN_TO_CR:
+	case INSN_CLTS:
+		e->cr.number = i->op == INSN_CLTS ? 0 : i->reg;
+		e->cr.gpr = i->rm;
+		e->cr.from_value = i->op == INSN_CLTS;
+		e->cr.value = v->cr0 & ~CR0_TS;
+		return;
+	case INSN_FROM_DR:
+	case INSN_TO_DR:
+		e->dr.number = i->reg;
+		e->dr.gpr = i->rm;
+		return;
+	case INSN_INVLPG:
+		base = vcpu_64bit(v) && i->seg != FS && i->seg != GS ? 0 : v->seg[i->seg].base;
+		e->page_fault.gva = gva(base + insn_offset(v, i));
+		if (!vcpu_64bit(v))
+			e->page_fault.gva.v &= 0xffffffff;
+		return;
+	case INSN_INS:
+	case INSN_OUTS:
+		e->io.address_bytes = i->address_bytes;
+		e->io.seg = (uint8_t)i->seg;
+		return;
+	case INSN_ICEBP:
+		e->exception.soft = e->exception.vector == VECTOR_DB;
+		return;
+	case INSN_SVM:
+		e->reason = EXIT_UNDEFINED;
+		return;
+	default:
+		return;
+	}
+}
+
+enum runner_next exit_instruction(struct runner *r, struct exit *e)
+{
+	struct vcpu *v = r->v;
+	enum runner_next next;
+	struct insn i;
+
+	guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_CONTROL);
+	if (!decode(r, e, &i, &next))
+		return next;
+	e->reason = e->decodes;
+	e->length = i.length;
+	if (i.op == INSN_SMSW)
+		return smsw(r, e, &i);
+	if (i.op == INSN_LMSW)
+		return lmsw(r, e, &i);
+	fill_operand(v, &i, e);
+	return exit_handle(r, e);
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+#include "hv/svm.h"
+#include "hv/cpu.h"
+#include "hv/fpu.h"
+#include "hv/options.h"
+#include "hv/svm_audit.h"
+#include "hv/x86.h"
+
+static struct svm_cpu cpus[HOST_MAX_CPUS];
+static atomic32 asids; /* handed out so far, never again */
+
+struct svm_cpu *svm_this_cpu(void)
+{
+	return &cpus[host_cpu()];
+}
+
+static void vmsave(const struct vmcb *m)
+{
+	asm volatile("vmsave %0" : : "a"(host_phys(m).v) : "memory");
+}
+
+static void invlpga(uint64_t a, uint32_t asid)
+{
+	asm volatile("invlpga %0, %1" : : "a"(a), "c"(asid) : "memory");
+}
+
+static bool svm_cpu_on(const char **why)
+{
+	struct svm_cpu *c = svm_this_cpu();
+
+	if (host_cpu() == 0)
+		svm_setup_maps();
+	c->save_area = page_alloc_array(PAGE_SIZE);
+	c->host = page_alloc_array(PAGE_SIZE);
+	if (!c->save_area || !c->host) {
+		*why = "memory for the host's state";
+		return false;
+	}
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+	wrmsr(MSR_VM_HSAVE_PA, host_phys(c->save_area).v);
+	/* None of it changes any more. */
+	vmsave(c->host);
+	return true;
+}
+
+static void svm_cpu_off(void)
+{
+	struct svm_cpu *c = svm_this_cpu();
+
+	wrmsr(MSR_VM_HSAVE_PA, 0);
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
+	page_free_array(c->save_area, PAGE_SIZE);
+	page_free_array(c->host, PAGE_SIZE);
+	c->save_area = 0;
+	c->host = 0;
+}
+
+static bool svm_has_rdtscp(void)
+{
+	return true; /* where the processor has it: guests execute it without an exit */
+}
+
+static bool svm_has_xsave(void)
+{
+	return svm_cap.xsetbv_exits;
+}
+
+static void free_parts(struct svm_vcpu *x)
+{
+	if (x->vmcb)
+		page_free_array(x->vmcb, PAGE_SIZE);
+	page_free_array(x, sizeof *x);
+}
+
+static bool svm_vcpu_create(struct vcpu *v)
+{
+	struct svm_vcpu *x = page_alloc_array(sizeof *x);
+	uint32_t last = svm_cap.asids - 1, asid;
+
+	if (!x)
+		return false;
+	x->vmcb = page_alloc_array(PAGE_SIZE);
+	if (!x->vmcb || !fpu_create(v)) {
+		free_parts(x);
+		return false;
+	}
+	/* The last one is for all that come too late for one of their own. */
+	asid = load_relaxed(&asids) < last ? fetch_add_relaxed(&asids, 1) + 1 : last;
+	x->shared_asid = asid == last;
+	svm_setup(x->vmcb, asid);
+	v->backend = x;
+	return true;
+}
+
+static void flush(const struct svm_vcpu *x)
+{
+	x->vmcb->tlb_control = svm_cap.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_ALL;
+}
+
+static void svm_load(struct vcpu *v)
+{
+	struct svm_cpu *c = svm_this_cpu();
+	struct svm_vcpu *x = v->backend;
+
+	if (c->loaded == v)
+		return;
+	if (c->loaded)
+		svm_state_save_registers(c->loaded);
+	c->loaded = v;
+	if (x->shared_asid)
+		flush(x);
+	svm_state_load_registers(v);
+}
+
+static void svm_vcpu_destroy(struct vcpu *v)
+{
+	struct svm_cpu *c = svm_this_cpu();
+
+	if (c->loaded == v)
+		c->loaded = 0;
+	fpu_destroy(v);
+	free_parts(v->backend);
+	v->backend = 0;
+}
+
+/* The window is a virtual interrupt of the highest priority whose delivery exits (APM vol. 2, 15.21.4). It stays asked
+ * for until it is taken back. */
+static void set_window(struct svm_vcpu *x, bool want)
+{
+	struct vmcb *m = x->vmcb;
+
+	x->window = want;
+	if (want) {
+		m->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_PRIORITY | INT_CTL_V_IGNORE_TPR;
+		m->intercept1 |= INTERCEPT1_VINTR;
+	} else {
+		m->int_ctl &= ~(INT_CTL_V_IRQ | INT_CTL_V_PRIORITY | INT_CTL_V_IGNORE_TPR);
+		m->intercept1 &= ~INTERCEPT1_VINTR;
+	}
+}
+
+static const char *check(const struct vcpu *v)
+{
+	const struct svm_vcpu *x = v->backend;
+
+	if (x->vmcb->cr3 != mmu_root(&v->mmu).v)
+		return "Umbra: the shadow root changed without a flush";
+	return svm_audit(x->vmcb, &svm_cap);
+}
+
+/* The rest of the way to an entry is short and always the same. */
+static void note_irqs_off(struct vcpu *v, uint64_t since)
+{
+	uint64_t stretch = rdtsc() - since;
+
+	if (stretch > load_relaxed(&v->irqs_off))
+		store_relaxed(&v->irqs_off, stretch);
+}
+
+/* All that an entry may need but the new RIP. False: the audit refuses the entry. */
+__attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
+{
+	struct svm_vcpu *x = v->backend;
+	uint64_t since = rdtsc();
+	const char *rule;
+
+	svm_state_write(v);
+	if (v->event.type != EVENT_NONE)
+		svm_state_write_event(v);
+	if (want_window != x->window)
+		set_window(x, want_window);
+	if (!x->audit)
+		return true;
+	x->audit = false;
+	x->vmcb->rip = v->rip;
+	rule = options.state_audit ? check(v) : 0;
+	note_irqs_off(v, since);
+	if (!rule)
+		return true;
+	e->reason = EXIT_ENTRY_FAILED;
+	e->name = rule;
+	e->code = (uint32_t)SVM_EXIT_INVALID;
+	e->qualification = 0;
+	return false;
+}
+
+static void svm_enter(struct vcpu *v, bool want_window, struct exit *e)
+{
+	struct svm_vcpu *x = v->backend;
+	struct vmcb *m = x->vmcb;
+
+	if ((v->changed & ~VCPU_RIP || v->event.type != EVENT_NONE || want_window != x->window) &&
+		!prepare(v, want_window, e)) {
+		mmu_leave(&v->mmu);
+		return;
+	}
+	v->changed = 0;
+	m->rip = v->rip;
+	m->rax = v->gpr[RAX];
+	if (!svm_run(v->gpr, host_phys(m), host_phys(svm_this_cpu()->host))) {
+		mmu_leave(&v->mmu);
+		e->reason = EXIT_NMI;
+		return;
+	}
+	mmu_leave(&v->mmu);
+	m->tlb_control = TLB_FLUSH_NOTHING;
+	m->event_inject = 0;
+	v->rip = m->rip;
+	v->gpr[RAX] = m->rax;
+	v->gpr[RSP] = m->rsp;
+	v->rflags = m->rflags;
+	v->interrupt_shadow = m->int_state & INT_STATE_SHADOW;
+	v->stale = VCPU_CR2 | VCPU_SEGMENTS | VCPU_TABLES;
+	v->event.type = EVENT_NONE;
+	svm_exit_decode(v, e);
+}
+
+static void svm_flush(struct vcpu *v)
+{
+	struct svm_vcpu *x = v->backend;
+
+	/* A new root comes with a flush, always. VMRUN flushes before it takes anything from the TLB. */
+	x->vmcb->cr3 = mmu_root(&v->mmu).v;
+	flush(x);
+}
+
+static void svm_flush_address(struct vcpu *v, gva_t a)
+{
+	struct svm_vcpu *x = v->backend;
+
+	invlpga(a.v, x->vmcb->asid);
+}
+
+const struct backend svm_backend = {
+	.name = "SVM",
+	.preflight = svm_preflight,
+	.preflight_cpu = svm_preflight_cpu,
+	.cpu_on = svm_cpu_on,
+	.cpu_off = svm_cpu_off,
+	.has_rdtscp = svm_has_rdtscp,
+	.has_xsave = svm_has_xsave,
+	.vcpu_create = svm_vcpu_create,
+	.vcpu_destroy = svm_vcpu_destroy,
+	.load = svm_load,
+	.fetch = svm_state_fetch,
+	.enter = svm_enter,
+	.describe = svm_exit_describe,
+	.flush = svm_flush,
+	.flush_address = svm_flush_address,
+};

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the SVM backend. */
+#ifndef HV_SVM_H
+#define HV_SVM_H
+
+#include "hv/backend.h"
+#include "hv/svm_cap.h"
+#include "hv/svm_vmcb.h"
+
+/* A vCPU's side: struct vcpu.backend. Only the CPU that runs the vCPU touches it. */
+struct svm_vcpu {
+	struct vmcb *vmcb;
+	bool audit;       /* check the VMCB before the next entry */
+	bool window;      /* an interrupt window is asked for */
+	bool shared_asid; /* other vCPUs may have it too: flush whenever the CPU changes from one to the other */
+};
+
+/* What this CPU holds. Its own. */
+struct svm_cpu {
+	void *save_area;          /* of VMRUN, for the host's state */
+	struct vmcb *host;        /* of VMSAVE, for the rest of it: FS, GS, TR, SYSCALL's and SYSENTER's MSRs */
+	struct vcpu *loaded;      /* whose registers are in the hardware */
+};
+struct svm_cpu *svm_this_cpu(void);
+
+/* Guest entry (svm_entry.S). gpr: struct vcpu.gpr; RAX, RSP, RIP and RFLAGS are in the VMCB. Interrupts off. True after
+ * the next exit; false: an NMI came before the entry, which was not made. */
+bool svm_run(uint64_t *gpr, hpa_t vmcb, hpa_t host_vmcb);
+
+/* svm_setup.c: fills a new VMCB, all zeros: intercepts, permission maps, constants of the guest state. */
+void svm_setup(struct vmcb *m, uint32_t asid);
+/* Fills the permission maps, which all VMCBs share. Boot processor, once. */
+void svm_setup_maps(void);
+
+/* svm_state.c: struct vcpu to the VMCB and back. v is loaded. */
+void svm_state_write(struct vcpu *v);
+void svm_state_fetch(struct vcpu *v, uint32_t parts);
+void svm_state_write_event(struct vcpu *v);
+/* The registers that no VMCB field holds: TSC_AUX, DR0 … DR3, XCR0 and the FPU. */
+void svm_state_load_registers(struct vcpu *v);
+void svm_state_save_registers(struct vcpu *v);
+
+/* svm_exit.c: what an exit was. */
+void svm_exit_decode(struct vcpu *v, struct exit *e);
+void svm_exit_describe(struct vcpu *v, struct exit *e);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What this processor's SVM offers (AMD APM vol. 3, CPUID Fn8000_000A), and the intercepts of instructions that only
+ * some processors have. */
+#ifndef HV_SVM_CAP_H
+#define HV_SVM_CAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct svm_cap {
+	uint32_t asids;                     /* 1 … asids-1 can be used */
+	bool next_rip, flush_by_asid;       /* exits save the next RIP; TLB_FLUSH_ASID */
+	bool xsetbv_exits;                  /* its intercept works */
+	unsigned phys_bits;                 /* the CPU's MAXPHYADDR */
+	uint32_t intercept2, intercept3;    /* of instructions that guests do not have, where the processor does */
+};
+
+/* All CPUs have the same; read once by the boot processor's preflight. */
+extern struct svm_cap svm_cap;
+
+/* struct backend's preflight() and preflight_cpu(). */
+const char *svm_preflight(void);
+bool svm_preflight_cpu(void);
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* struct vcpu to the VMCB and back.
+ *
+ * Real CR0.PE=PG=WP=1, CR4.PAE=1, EFER.NXE=1, always: the shadow's tables need them. Accesses to CR0, CR3, CR4, CR8 and EFER
+ * exit, so the guest sees its own values, and none of them is ever newer in the hardware. */
+#include "guest/cr.h"
+#include "guest/msr.h"
+#include "hv/fpu.h"
+#include "hv/svm.h"
+#include "hv/x86.h"
+
+#define CR0_GUEST (CR0_TS | CR0_MP | CR0_EM | CR0_AM)
+#define CR0_ALWAYS (CR0_PE | CR0_PG | CR0_WP | CR0_NE | CR0_ET)
+/* Of the guest's CR4, what never reaches the hardware: it would act on the shadow's tables. */
+#define CR4_HIDDEN (CR4_PGE | CR4_PSE)
+
+/* Attributes: bits 15:12 of struct segment's are 11:8 of the VMCB's. */
+#define ATTR_LOW 0xffu
+#define ATTR_HIGH 0xf00u
+#define ATTR_HIGH_SHIFT 4
+
+static void write_control(const struct vcpu *v, struct vmcb *m)
+{
+	bool long_mode = vcpu_long_mode(v);
+
+	m->cr0 = (v->cr0 & CR0_GUEST) | CR0_ALWAYS;
+	m->cr4 = (v->cr4 & ~CR4_HIDDEN) | CR4_PAE;
+	m->efer = (v->efer & EFER_SCE) | EFER_NXE | EFER_SVME | (long_mode ? EFER_LMA | EFER_LME : 0);
+}
+
+static struct vmcb_segment *segment_of(struct vmcb *m, unsigned i)
+{
+	return i == LDTR ? &m->ldtr : i == TR ? &m->tr : &m->seg[i];
+}
+
+/* An unusable segment is one that is not present. */
+static void write_segments(const struct vcpu *v, struct vmcb *m)
+{
+	for (unsigned i = 0; i < SEGS; i++) {
+		const struct segment *s = &v->seg[i];
+		uint32_t attr = (s->attr & ATTR_LOW) | (s->attr >> ATTR_HIGH_SHIFT & ATTR_HIGH);
+
+		*segment_of(m, i) = (struct vmcb_segment){.selector = s->selector,
+			.attr = (uint16_t)(s->attr & SEG_UNUSABLE ? attr & ~VMCB_SEG_P : attr),
+			.limit = s->limit,
+			.base = s->base};
+	}
+	m->cpl = (uint8_t)vcpu_cpl(v);
+	m->kernel_gs_base = v->kernel_gs_base;
+}
+
+static void fetch_segments(struct vcpu *v, struct vmcb *m)
+{
+	for (unsigned i = 0; i < SEGS; i++) {
+		const struct vmcb_segment *s = segment_of(m, i);
+		uint32_t attr = (s->attr & ATTR_LOW) | (s->attr & ATTR_HIGH) << ATTR_HIGH_SHIFT;
+
+		v->seg[i] = (struct segment){.selector = s->selector,
+			.attr = s->attr & VMCB_SEG_P ? attr : attr | SEG_UNUSABLE,
+			.limit = s->limit,
+			.base = s->base};
+	}
+	v->kernel_gs_base = m->kernel_gs_base;
+	/* The processor goes by CPL, and SS.DPL need not follow it (APM vol. 2, 15.5.1). */
+	v->seg[SS].attr = (v->seg[SS].attr & ~(3u << SEG_DPL_SHIFT)) | (uint32_t)m->cpl << SEG_DPL_SHIFT;
+}
+
+static void write_msrs(const struct vcpu *v, struct vmcb *m)
+{
+	m->star = v->star;
+	m->lstar = v->lstar;
+	m->cstar = v->cstar;
+	m->sfmask = v->sfmask;
+	m->sysenter_cs = v->sysenter_cs;
+	m->sysenter_esp = v->sysenter_esp;
+	m->sysenter_eip = v->sysenter_eip;
+	m->tsc_offset = v->tsc_offset;
+	if (v->model->rdtscp)
+		wrmsr(MSR_TSC_AUX, v->tsc_aux);
+	fpu_set_xcr0(v);
+}
+
+void svm_state_write(struct vcpu *v)
+{
+	struct svm_vcpu *x = v->backend;
+	struct vmcb *m = x->vmcb;
+	uint32_t changed = v->changed;
+
+	v->changed = 0;
+	if (changed & VCPU_FLOW) {
+		m->rsp = v->gpr[RSP];
+		m->rflags = v->rflags;
+		m->int_state = v->interrupt_shadow ? INT_STATE_SHADOW : 0;
+	}
+	if (changed & VCPU_CR2)
+		m->cr2 = v->cr2;
+	if (!(changed & ~(VCPU_RIP | VCPU_FLOW | VCPU_CR2)))
+		return;
+	x->audit = true;
+	if (changed & VCPU_CONTROL)
+		write_control(v, m);
+	if (changed & VCPU_SEGMENTS)
+		write_segments(v, m);
+	if (changed & VCPU_TABLES) {
+		m->gdtr = (struct vmcb_segment){.base = v->gdtr.base, .limit = v->gdtr.limit};
+		m->idtr = (struct vmcb_segment){.base = v->idtr.base, .limit = v->idtr.limit};
+	}
+	if (changed & VCPU_DEBUG) {
+		/* DR0 … DR3 are in the hardware only while one of them is enabled: nothing else looks at them. */
+		m->dr7 = v->dr7;
+		if (v->dr7 & DR7_ENABLES)
+			write_breakpoints(v->dr);
+	}
+	if (changed & VCPU_MSRS)
+		write_msrs(v, m);
+}
+
+void svm_state_fetch(struct vcpu *v, uint32_t parts)
+{
+	struct svm_vcpu *x = v->backend;
+	struct vmcb *m = x->vmcb;
+
+	parts &= v->stale;
+	v->stale &= ~parts;
+	if (parts & VCPU_CR2)
+		v->cr2 = m->cr2;
+	if (parts & VCPU_SEGMENTS)
+		fetch_segments(v, m);
+	if (parts & VCPU_TABLES) {
+		v->gdtr = (struct desc_table){m->gdtr.base, m->gdtr.limit};
+		v->idtr = (struct desc_table){m->idtr.base, m->idtr.limit};
+	}
+}
+
+/* A software exception here is ICEBP's alone: the handler returns to behind it (svm_exit.c). */
+void svm_state_write_event(struct vcpu *v)
+{
+	static const uint8_t type[] = {
+		[EVENT_INTERRUPT] = EVENT_TYPE_INTERRUPT,
+		[EVENT_NMI] = EVENT_TYPE_NMI,
+		[EVENT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
+		[EVENT_SOFT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
+	};
+	struct svm_vcpu *x = v->backend;
+	const struct event *e = &v->event;
+
+	CHECK(e->type != EVENT_SOFT_INTERRUPT);
+	if (e->type == EVENT_SOFT_EXCEPTION)
+		v->rip += e->length;
+	x->vmcb->event_inject = EVENT_VALID | (uint32_t)type[e->type] << EVENT_TYPE_SHIFT | e->vector;
+	if (e->has_error)
+		x->vmcb->event_inject |= EVENT_HAS_ERROR | (uint64_t)e->error << EVENT_ERROR_SHIFT;
+}
+
+void svm_state_load_registers(struct vcpu *v)
+{
+	fpu_load(v);
+	v->changed |= VCPU_MSRS | VCPU_DEBUG; /* part of them is not in the VMCB */
+}
+
+void svm_state_save_registers(struct vcpu *v)
+{
+	fpu_save(v);
+}
