@@ -95,6 +95,8 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		report(a, "M6 location word does not lead back", (uintptr_t)p, (uintptr_t)word);
 	if ((spte & SPTE_W) && !(spte & SPTE_MMU_WRITABLE))
 		report(a, "M4 W without MMU_WRITABLE", spte, f.v);
+	if ((spte & SPTE_D) && !(spte & SPTE_W))
+		report(a, "M4 D without W", spte, f.v);
 	if ((spte & SPTE_W) && !all_dirty(slot, f, gpte_pages(s->role.level)))
 		report(a, "M7 writable page without its dirty bit", spte, f.v);
 	if ((spte & SPTE_MMU_WRITABLE) && load_relaxed(slot_tables(slot, f, s->role.level)) &&

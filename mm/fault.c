@@ -59,7 +59,7 @@ static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
 		count_add(&v->mmu->stats.spurious, 1);
 		store_relaxed(&v->seen, 0);
 		done = true;
-	} else if (cmpxchg_seq(p, &s, s | SPTE_W)) {
+	} else if (cmpxchg_seq(p, &s, s | SPTE_W | SPTE_D)) {
 		park("fixup-opened");
 		slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
 		count_add(&v->mmu->stats.fixups, 1);

@@ -3,16 +3,16 @@
 #include "mm/park.h"
 #include "mm/tlb.h"
 
-/* Replaces a present leaf of the same frame; the hardware may set A and D, walkers and fix-ups may change W meanwhile, so
- * a cmpxchg of the whole value. Returns what was there. */
+/* Replaces a present leaf of the same frame; the hardware may set A and D, walkers and fix-ups may change W and D meanwhile,
+ * so a cmpxchg of the whole value. Returns what was there. */
 static uint64_t replace(spte_t *p, uint64_t value)
 {
 	uint64_t old = load_relaxed(p), set;
 
 	do {
-		set = value | (old & (SPTE_A | SPTE_D));
+		set = value | (old & SPTE_A);
 		if (value & SPTE_MMU_WRITABLE)
-			set |= old & SPTE_W;
+			set |= old & (SPTE_W | SPTE_D);
 		park("leaf-replace");
 	} while (!cmpxchg_seq(p, &old, set));
 	return old;
@@ -38,8 +38,8 @@ void leaf_change(struct shadow *s, unsigned index, uint64_t value, struct slot *
 {
 	uint64_t old = replace(&s->table->spte[index], value);
 
-	if (!(value & SPTE_W) && (old & SPTE_W))
-		mark(slot, page, value);
+	if (!(value & SPTE_MMU_WRITABLE) && (old & SPTE_D))
+		mark(slot, page, value); /* D went with W: what it said is the bitmap's now */
 	/* after the spte changed, before the lock is dropped (owed.pml) */
 	if ((old & SPTE_MMU_WRITABLE) && !(value & SPTE_MMU_WRITABLE))
 		fetch_add_seq(&s->mmu->owed, 1);
@@ -69,7 +69,7 @@ bool leaf_install(struct shadow *s, unsigned index, uint64_t value, struct slot 
 		leaf_change(s, index, value, slot, page);
 	}
 	park("leaf-linked");
-	if (value & SPTE_W)
+	if (value & SPTE_D)
 		mark(slot, page, value);
 	count_add(&s->mmu->stats.installs, 1);
 	return false;

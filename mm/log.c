@@ -44,7 +44,7 @@ static __attribute__((noinline)) unsigned protect_unguessed(struct protect *p, s
 
 	while ((old & MATCH) == p->want) {
 		park("log-retry");
-		if (cmpxchg_seq(s, &old, old & ~SPTE_W)) {
+		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D))) {
 			p->other = old & ~MATCH;
 			p->done++;
 			break;
@@ -62,7 +62,7 @@ static unsigned protect_visit(void *ctx, spte_t *s)
 	uint64_t old = p->want | p->other;
 
 	park("log-protect");
-	if (__builtin_expect(cmpxchg_seq(s, &old, old & ~SPTE_W), 1)) { /* partner: leaf_install */
+	if (__builtin_expect(cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D)), 1)) { /* partner: leaf_install */
 		p->done++;
 		return 0;
 	}

@@ -83,7 +83,7 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 	slot = slot_owner(spte_hfn(old));
 	f = slot_gfn(slot, spte_hfn(old));
 	CHECK(slot->mmu == s->mmu);
-	if (old & SPTE_W)
+	if (old & SPTE_D)
 		slot_mark_range(slot, f, gpte_pages(spte_level(old)));
 	/* owed: after the spte changed, before its entry leaves the chain (owed.pml) */
 	if (old & SPTE_MMU_WRITABLE)

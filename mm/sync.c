@@ -29,6 +29,7 @@
 struct protect {
 	uint64_t want; /* P, size, frame */
 	bool saw;      /* a mapping through which the guest may write */
+	bool dirty;    /* one that had D */
 };
 
 static unsigned protect_visit(void *ctx, spte_t *s)
@@ -39,8 +40,10 @@ static unsigned protect_visit(void *ctx, spte_t *s)
 
 	while ((old & (SPTE_P | SPTE_SIZE_MASK | SPTE_PFN_MASK)) == p->want && (old & SPTE_MMU_WRITABLE)) {
 		p->saw = true;
-		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_MMU_WRITABLE)))
+		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D | SPTE_MMU_WRITABLE))) {
+			p->dirty |= (old & SPTE_D) != 0;
 			break;
+		}
 		park("spte-changed");
 		tries++;
 	}
@@ -54,15 +57,19 @@ static bool protect_frame(struct slot *slot, gfn_t f, struct protect *p)
 	bool done = false;
 
 	for (unsigned i = 0; !done && i < WALK_TRIES; i++) {
-		rcu_read_lock(RCU_WALK);
+		/* a publishing section: a harvest that finds D cleared here waits for the bits set instead (dbit.pml) */
+		rcu_read_lock(RCU_PUBLISH);
 		done = true;
 		for (unsigned level = 1; level <= SLOT_LEVELS; level++) {
 			gfn_t first = gfn(f.v & ~(gpte_pages(level) - 1));
 
 			p->want = hfn_hpa(slot_hfn(slot, first)).v | SPTE_P | SPTE_SIZE(level);
+			p->dirty = false;
 			done &= chain_walk(slot_chain(slot, f, level), protect_visit, p, &w);
+			if (p->dirty)
+				slot_mark_range(slot, first, gpte_pages(level));
 		}
-		rcu_read_unlock(RCU_WALK);
+		rcu_read_unlock(RCU_PUBLISH);
 	}
 	return done;
 }

@@ -171,6 +171,9 @@ again:
 			return false;
 		if (!set_flags(p, s, access & PF_W ? SPTE_A | SPTE_D : SPTE_A))
 			goto again;
+		/* without D it serves no write: that one walks again, and sets D */
+		if (!(s & SPTE_D) && !(access & PF_W))
+			now.rights &= ~SPTE_W;
 		*e = (struct machine_tlb){true, at >> PAGE_SHIFT,
 			(spte_hfn(s).v + piece) << PAGE_SHIFT | (now.rights & (SPTE_W | SPTE_U)) | now.nx};
 		return true;
