@@ -134,14 +134,16 @@ static enum reading read_cpus(struct config *c, const char *value)
 	}
 }
 
+const char *const config_log_names[CONFIG_LOGS] = {"off", "wp", "dbit", "auto"};
+
 static enum reading read_log(struct config *c, const char *value)
 {
-	if (text_equal(value, "dbit") || text_equal(value, "auto"))
-		return READ_LATER;
-	if (!text_equal(value, "off") && !text_equal(value, "wp"))
-		return READ_BAD;
-	c->log = text_equal(value, "wp") ? CONFIG_LOG_WP : CONFIG_LOG_OFF;
-	return READ_WELL;
+	for (unsigned i = 0; i < CONFIG_LOGS; i++)
+		if (text_equal(value, config_log_names[i])) {
+			c->log = (enum config_log)i;
+			return READ_WELL;
+		}
+	return READ_BAD;
 }
 
 static enum reading read_period(struct config *c, const char *value)
@@ -193,7 +195,7 @@ static const struct key keys[] = {
 	{"mem", read_mem, "a size like 64M, from 2M to 1T, in whole pages of 4K"},
 	{"vcpus", read_vcpus, "1"},
 	{"cpus", read_cpus, "up to 8 different CPU numbers from 0 to 255 like 1,2"},
-	{"log", read_log, "off or wp"},
+	{"log", read_log, "off, wp, dbit or auto"},
 	{"period", read_period, "a time like 10ms, from 100us to 60s"},
 	{"limit", read_limit, "a time like 30s, at most 30 days"},
 	{"until", read_until, "1 to 127 bytes of text, in double quotes if it has blanks"},

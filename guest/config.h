@@ -26,7 +26,8 @@
 #define CONFIG_MEM_MAX (1UL << 40)
 
 enum config_role { CONFIG_GUEST, CONFIG_INITRD, CONFIG_MODULE };
-enum config_log { CONFIG_LOG_OFF, CONFIG_LOG_WP };
+enum config_log { CONFIG_LOG_OFF, CONFIG_LOG_WP, CONFIG_LOG_DBIT, CONFIG_LOG_AUTO, CONFIG_LOGS };
+extern const char *const config_log_names[CONFIG_LOGS]; /* as the key log= takes them */
 
 struct config {
 	enum config_role role;

@@ -97,8 +97,9 @@ void vm_end_fail(struct vm *vm, const char *fmt, ...)
 
 void vm_print_replica(const struct vm *vm, uint64_t differing, gfn_t first)
 {
-	host_log(HOST_INFO, "%s: %lu pages copied in the replica's last two periods", vm->config.name,
-		vm->replica.last[0] + vm->replica.last[1]);
+	host_log(HOST_INFO, "%s: %lu pages copied in the replica's last two periods; %lu rounds, %lu of them by D bits",
+		vm->config.name, vm->replica.last[0] + vm->replica.last[1], load_relaxed(&vm->mmu.stats.rounds),
+		load_relaxed(&vm->mmu.stats.dbit_rounds));
 	if (differing)
 		host_print("REPLICA %s DIFFERS pages=%lu first=gfn 0x%lx", vm->config.name, differing, first.v);
 	else

@@ -172,12 +172,16 @@ static bool add_vcpu(struct vm *vm, const struct loader_entry *entry)
 
 static bool add_replica(struct vm *vm, char *reason, size_t size)
 {
+	static const enum log_mode modes[CONFIG_LOGS] = {
+		[CONFIG_LOG_WP] = LOG_WP, [CONFIG_LOG_DBIT] = LOG_DBIT, [CONFIG_LOG_AUTO] = LOG_AUTO};
+
 	if (vm->config.log == CONFIG_LOG_OFF)
 		return true;
+	log_set_mode(&vm->mmu, modes[vm->config.log]);
 	vm->has_replica = replica_init(&vm->replica, &vm->mmu);
 	if (!vm->has_replica)
-		text_format(reason, size, "log=wp: no memory for a replica of %lu MiB, %lu MiB are free",
-			vm->config.mem >> MIB_SHIFT, page_free_count() << PAGE_SHIFT >> MIB_SHIFT);
+		text_format(reason, size, "log=%s: no memory for a replica of %lu MiB, %lu MiB are free",
+			config_log_names[vm->config.log], vm->config.mem >> MIB_SHIFT, page_free_count() << PAGE_SHIFT >> MIB_SHIFT);
 	return vm->has_replica;
 }
 

@@ -97,7 +97,7 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		report(a, "M4 W without MMU_WRITABLE", spte, f.v);
 	if ((spte & SPTE_D) && !(spte & SPTE_W))
 		report(a, "M4 D without W", spte, f.v);
-	if ((spte & SPTE_W) && !all_dirty(slot, f, gpte_pages(s->role.level)))
+	if ((spte & SPTE_W) && !load_relaxed(&a->mmu->by_dbit) && !all_dirty(slot, f, gpte_pages(s->role.level)))
 		report(a, "M7 writable page without its dirty bit", spte, f.v);
 	if ((spte & SPTE_MMU_WRITABLE) && load_relaxed(slot_tables(slot, f, s->role.level)) &&
 		(s->role.level > 1 || !all_unsync(a->mmu, f)))

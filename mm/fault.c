@@ -145,9 +145,13 @@ static enum mmu_outcome publish(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 	uint64_t value = leaf_value(slot_hfn(slot, page), level, access, writable);
 
 	CHECK(!write || writable);
-	/* the logging mode is read inside the section; while logging, a read does not open a page for writes */
+	/* The log's mode is read inside the section. While logging, a read does not open a page for writes, unless D will tell
+	 * of them; log.c, dbit.c. */
 	if (writable && (write || !load_acquire(&v->mmu->logging)))
 		value |= SPTE_W | SPTE_D;
+	else if (writable && load_acquire(&v->mmu->by_dbit))
+		value |= SPTE_W;
+	park("publish-decided");
 	if (leaf_install(s, gpte_index(a, level), value, slot, page, &v->rmap)) {
 		count_add(&v->mmu->stats.spurious, 1);
 		store_relaxed(&v->seen, 0);
@@ -354,14 +358,18 @@ enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct m
 	struct mmu_stats *stats = &v->mmu->stats;
 	uint64_t start = host_clock(), ticks;
 	enum mmu_outcome o = MMU_RESUME;
+	bool fixed;
 
 	count_add(&stats->faults, 1);
 	f->gva = a;
-	if (((error & (PF_P | PF_W | PF_RSVD | PF_I)) != (PF_P | PF_W) || !fixup(v, a, error)) && !quick(v, a, error))
+	fixed = (error & (PF_P | PF_W | PF_RSVD | PF_I)) == (PF_P | PF_W) && fixup(v, a, error);
+	if (!fixed && !quick(v, a, error))
 		o = slow(v, a, error, f);
 	if (o == MMU_INJECT)
 		count_add(&stats->injected, 1);
 	ticks = host_clock() - start;
+	if (fixed)
+		count_add(&stats->fixup_ticks, ticks);
 	if (ticks > load_relaxed(&stats->worst_fault))
 		store_relaxed(&stats->worst_fault, ticks);
 	return o;

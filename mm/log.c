@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The dirty log and its lockless walker.
+/* The dirty log, its lockless walker, and rounds by protection. (By D bits: dbit.c.)
  *
  * Publishers (leaf.c, fault.c, gmem.c): in one publishing section, the spte, then its rmap entry, then the dirty bit by a
  * locked RMW. A harvest:
@@ -23,7 +23,7 @@
  * zapped writable spte, an instruction that faulted and did not complete).
  */
 #include "mm/gpte.h"
-#include "mm/log.h"
+#include "mm/harvest.h"
 #include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/tlb.h"
@@ -128,14 +128,14 @@ static bool protect_large(struct slot *s, uint64_t w, struct protect *p, struct 
 }
 
 /* Walks the chains of one bitmap word's pages; a section of its own, so grace periods get through. */
-static void protect_word(struct slot *s, uint64_t w, struct protect *p, struct chain_walk *walk, uint64_t *gaveup)
+static void protect_word(struct harvest *h, struct slot *s, uint64_t w, struct protect *p, struct chain_walk *walk)
 {
 	uint64_t bits = load_relaxed(&s->bits[SLOT_TAKEN][w]);
 
 	rcu_read_lock(RCU_WALK);
 	if (!protect_large(s, w, p, walk)) {
 		fetch_or_seq(&s->bits[SLOT_DIRTY][w], bits); /* as below, for the whole word */
-		++*gaveup;
+		h->gaveup++;
 	}
 	for (; bits; bits &= bits - 1) {
 		uint64_t i = w * 64 + (unsigned)__builtin_ctzl(bits);
@@ -143,10 +143,28 @@ static void protect_word(struct slot *s, uint64_t w, struct protect *p, struct c
 		p->want = hfn_hpa(hfn(s->hfn.v + i)).v | SPTE_P | SPTE_W | SPTE_SIZE(1);
 		if (!chain_walk(&s->chain[0][i], protect_visit, p, walk)) {
 			slot_mark_dirty(s, gfn(s->gfn.v + i)); /* reported, and looked at again */
-			++*gaveup;
+			h->gaveup++;
 		}
 	}
 	rcu_read_unlock(RCU_WALK);
+}
+
+static void protect_slots(struct harvest *h)
+{
+	struct protect p = {0};
+	struct chain_walk walk = {0};
+	uint64_t start = host_clock();
+
+	for (unsigned i = 0; i < h->slots; i++) {
+		struct slot *s = &h->mmu->slot[i];
+
+		for (uint64_t w = 0; w < s->words; w++)
+			if (load_relaxed(&s->bits[SLOT_TAKEN][w]))
+				protect_word(h, s, w, &p, &walk);
+	}
+	h->ticks += host_clock() - start;
+	h->protected = p.done;
+	h->restarts = walk.restarts;
 }
 
 static void hand_on(struct slot *s)
@@ -184,40 +202,62 @@ static void compare_watches(struct mmu *m, struct watch before, struct watch dur
 		(unsigned long)before.worst, (unsigned long)growth);
 }
 
+static void count(const struct harvest *h, struct log_round *r)
+{
+	struct mmu_stats *stats = &h->mmu->stats;
+
+	count_add(&stats->rounds, 1);
+	count_add(&stats->dbit_rounds, load_relaxed(&h->mmu->by_dbit));
+	count_add(&stats->dirty, h->pages);
+	count_add(&stats->protected, h->protected);
+	count_add(&stats->cleared, h->cleared);
+	count_add(&stats->restarts, h->restarts);
+	count_add(&stats->gaveup, h->gaveup);
+	if (r)
+		*r = (struct log_round){h->pages, h->protected, h->cleared, h->restarts, h->gaveup};
+}
+
+/* Makes rounds go by D bits from now on, or by protection. */
+static void change_mode(struct harvest *h, bool by_dbit)
+{
+	/* release: before the tag of the grace period; partner: fault.c's load in a publishing section */
+	store_release(&h->mmu->by_dbit, by_dbit);
+	if (by_dbit)
+		return; /* where W is, D is, and the bit: nothing to mend */
+	/* leaves that were opened without D and without a bit are there, after this; and then no more */
+	rcu_wait(RCU_MASK_PUBLISH);
+	dbit_walk(h, SPTE_W | SPTE_D);
+	h->ticks = 0; /* not what a round by protection costs */
+}
+
 /* A round; the caller has the turn. */
 static void harvest(struct mmu *m, struct log_round *r)
 {
-	unsigned slots = load_acquire(&m->slots);
-	struct protect p = {0};
-	struct chain_walk walk = {0};
+	struct harvest h = {.mmu = m, .slots = load_acquire(&m->slots)};
+	bool by_dbit = log_choose(m);
 	struct watch before = {0};
-	uint64_t gaveup = 0, pages = 0;
 
+	if (by_dbit != load_relaxed(&m->by_dbit))
+		change_mode(&h, by_dbit);
 	if (log_test.stop_ticks)
 		before = stand_still(m);
+	if (by_dbit)
+		dbit_walk(&h, SPTE_D);
 	rcu_wait(RCU_MASK_PUBLISH);
 	park("log-waited");
-	for (unsigned i = 0; i < slots; i++)
-		pages += take_bits(&m->slot[i]);
+	for (unsigned i = 0; i < h.slots; i++)
+		h.pages += take_bits(&m->slot[i]);
 	if (log_test.stop_ticks)
 		compare_watches(m, before, stand_still(m));
-	if (pages) {
-		for (unsigned i = 0; i < slots; i++)
-			for (uint64_t w = 0; w < m->slot[i].words; w++)
-				if (load_relaxed(&m->slot[i].bits[SLOT_TAKEN][w]))
-					protect_word(&m->slot[i], w, &p, &walk, &gaveup);
-		park("log-protected");
+	if (h.pages && !by_dbit)
+		protect_slots(&h);
+	park("log-protected");
+	if (h.pages || h.cleared)
 		tlb_flush(m);
-		for (unsigned i = 0; i < slots; i++)
-			hand_on(&m->slot[i]);
-	}
-	count_add(&m->stats.rounds, 1);
-	count_add(&m->stats.dirty, pages);
-	count_add(&m->stats.protected, p.done);
-	count_add(&m->stats.restarts, walk.restarts);
-	count_add(&m->stats.gaveup, gaveup);
-	if (r)
-		*r = (struct log_round){.pages = pages, .protected = p.done, .restarts = walk.restarts, .gaveup = gaveup};
+	for (unsigned i = 0; h.pages && i < h.slots; i++)
+		hand_on(&m->slot[i]);
+	count(&h, r);
+	log_learn(&h);
 }
 
 enum log_outcome log_harvest(struct mmu *m, struct log_round *r)
@@ -231,12 +271,19 @@ enum log_outcome log_harvest(struct mmu *m, struct log_round *r)
 	return LOG_DONE;
 }
 
+void log_set_mode(struct mmu *m, enum log_mode mode)
+{
+	m->log_mode = mode;
+	store_relaxed(&m->by_dbit, mode == LOG_DBIT); /* nobody else looks at it yet */
+}
+
 static void start(struct mmu *m)
 {
 	/* The mode first, then the bits: whatever was opened without protection is dirty now (log.pml). */
 	if (fetch_add_seq(&m->logging, 1) == 0)
 		for (unsigned i = 0; i < load_acquire(&m->slots); i++)
 			slot_fill(&m->slot[i], SLOT_DIRTY);
+	m->costs.started = true;
 }
 
 enum log_outcome log_start(struct mmu *m)

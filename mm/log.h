@@ -5,7 +5,8 @@
 
 #include "mm/mmu.h"
 
-struct log_round { uint64_t pages, protected, restarts, gaveup; };
+/* protected: leaves that lost W; cleared: leaves that lost D. */
+struct log_round { uint64_t pages, protected, cleared, restarts, gaveup; };
 
 enum log_outcome {
 	LOG_DONE,
@@ -17,6 +18,9 @@ enum log_outcome {
  * (walker-stop=), and one that skips a page in `skip` (walker-skip=; 0 = never). Set before any guest runs. */
 struct log_test { uint64_t stop_ticks, skip; };
 extern struct log_test log_test;
+
+/* How the guest is logged; LOG_WP if never called. Before it runs and before the log is started. */
+void log_set_mode(struct mmu *m, enum log_mode mode);
 
 /* The turn that harvests of one guest take, and whoever needs them to stand still. Never waited for: false is LOG_BUSY. */
 bool log_turn_take(struct mmu *m);

@@ -27,6 +27,16 @@ static uint64_t hash_bytes(const struct mmu *m)
 	return (m->hash_mask + 1) * sizeof *m->hash;
 }
 
+static void free_tables(struct mmu *m)
+{
+	if (m->hash)
+		page_free_array(m->hash, hash_bytes(m));
+	if (m->leaf_table)
+		page_free_array(m->leaf_table, m->budget * sizeof *m->leaf_table);
+	m->hash = 0;
+	m->leaf_table = 0;
+}
+
 bool mmu_init(struct mmu *m, const char *name, uint64_t budget)
 {
 	uint64_t buckets = 64;
@@ -37,7 +47,11 @@ bool mmu_init(struct mmu *m, const char *name, uint64_t budget)
 	m->hash_seed = host_clock() * 0x9e3779b97f4a7c15UL;
 	store_relaxed(&m->generation, 1);
 	m->hash = page_alloc_array(hash_bytes(m));
-	return m->hash != 0;
+	m->leaf_table = page_alloc_array(budget * sizeof *m->leaf_table);
+	if (m->hash && m->leaf_table)
+		return true;
+	free_tables(m);
+	return false;
 }
 
 void mmu_destroy(struct mmu *m)
@@ -51,9 +65,7 @@ void mmu_destroy(struct mmu *m)
 			page_frame(hfn(m->slot[i].hfn.v + p))->owner = 0;
 	rcu_wait(RCU_MASK_ALL);
 	mmu_drop_ram(m);
-	if (m->hash)
-		page_free_array(m->hash, hash_bytes(m));
-	m->hash = 0;
+	free_tables(m);
 }
 
 bool mmu_vcpu_init(struct mmu_vcpu *v, struct mmu *m)

@@ -50,6 +50,7 @@ struct mmu_fault {
 struct mmu_stats {
 	atomic64 faults;      /* shadow page faults taken, all kinds */
 	atomic64 fixups;      /* repaired by the lock-free fix-up */
+	atomic64 fixup_ticks; /* TSC ticks that those took */
 	atomic64 installs;    /* sptes installed */
 	atomic64 injected;    /* guest's own page faults */
 	atomic64 spurious;    /* nothing to repair */
@@ -59,8 +60,10 @@ struct mmu_stats {
 	atomic64 flushes;     /* full flushes with acknowledgements */
 	atomic64 kicks;       /* kicks sent for them */
 	atomic64 rounds;      /* harvests */
+	atomic64 dbit_rounds; /* those by D bits among them */
 	atomic64 dirty;       /* pages harvested */
 	atomic64 protected;   /* sptes write-protected by harvests */
+	atomic64 cleared;     /* sptes whose D a harvest cleared */
 	atomic64 restarts;    /* walker retries */
 	atomic64 gaveup;      /* walks given up */
 	atomic64 worst_fault; /* longest mmu_fault, TSC ticks */
@@ -69,6 +72,26 @@ struct mmu_stats {
 struct shadow;
 struct mmu_vcpu;
 
+/* How the dirty log finds out what was written. */
+enum log_mode {
+	LOG_WP,   /* pages are protected; the next write to each faults */
+	LOG_DBIT, /* by the hardware's D bits */
+	LOG_AUTO, /* whichever cost less in the last rounds */
+};
+
+/* What LOG_AUTO goes by; all in TSC ticks but the counts. Of who has the harvest's turn. */
+struct log_costs {
+	uint64_t page;    /* to protect a page, mean of late */
+	uint64_t fixup;   /* a write fault on it */
+	uint64_t table;   /* to walk a leaf table, mean of late */
+	uint64_t pages;   /* harvested in a round, mean of late */
+	uint64_t tables;  /* walked in a round, and one; 0: not known before the first by D bits */
+	uint64_t fixups, fixup_ticks; /* the statistics at the last round */
+	uint64_t rounds;  /* since the last change */
+	bool started;     /* the next round takes the bits that a start has filled: not one to learn from */
+};
+
+#define LEAF_TABLE_FREE 1UL
 struct mmu {
 	const char *name;         /* the guest's, for messages */
 	struct lock lock;         /* everything below that is not atomic and not said to be otherwise */
@@ -84,6 +107,11 @@ struct mmu {
 	uint64_t sync_call;       /* calls of sync_all so far */
 	struct shadow *all;       /* every shadow page, for the audit */
 	uint64_t used, budget;    /* shadow pages */
+	/* The register of leaf tables, for walkers without the lock: `budget` words, each the table's address, or a free word:
+	 * the next free one's index above LEAF_TABLE_FREE. Words from leaf_tables_top on were never used. */
+	atomic64 *leaf_table;
+	atomic32 leaf_tables_top;
+	uint32_t leaf_table_free; /* index + 1; 0: none */
 	unsigned phys_bits;       /* MAXPHYADDR that the guest sees; fixed before it runs */
 
 	/* TLB protocol (tlb.c) */
@@ -96,6 +124,9 @@ struct mmu {
 	/* dirty log (log.c) */
 	atomic32 logging;         /* users of the log: write protection is on while not 0 */
 	atomic32 harvesting;      /* a harvest's turn: 0 free, 1 taken */
+	atomic32 by_dbit;         /* rounds go by D bits now; written by who has the turn, read in publishing sections */
+	enum log_mode log_mode;   /* fixed before the guest runs */
+	struct log_costs costs;   /* the turn's */
 	bool view;                /* the test device's view is started; the turn's */
 	struct mmu_stats stats;
 };

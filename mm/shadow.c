@@ -32,6 +32,33 @@ struct shadow *shadow_next_table(struct mmu *m, gfn_t f, struct shadow *after)
 	return 0;
 }
 
+/* A table that may hold leaves enters the register before its first leaf, so that whoever walks the register after a write
+ * through it finds it (dbit.c). */
+static void shadow_register(struct shadow *s)
+{
+	struct mmu *m = s->mmu;
+	uint32_t i = m->leaf_table_free;
+
+	if (i) {
+		s->registered = i - 1;
+		m->leaf_table_free = (uint32_t)(load_relaxed(&m->leaf_table[i - 1]) >> 1);
+	} else {
+		s->registered = load_relaxed(&m->leaf_tables_top);
+	}
+	CHECK(s->registered < m->budget);
+	store_release(&m->leaf_table[s->registered], (uint64_t)s->table); /* partner: dbit_walk */
+	if (!i)
+		store_release(&m->leaf_tables_top, s->registered + 1); /* partner: dbit_walk */
+}
+
+static void shadow_unregister(struct shadow *s)
+{
+	struct mmu *m = s->mmu;
+
+	store_relaxed(&m->leaf_table[s->registered], (uint64_t)m->leaf_table_free << 1 | LEAF_TABLE_FREE);
+	m->leaf_table_free = s->registered + 1;
+}
+
 struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 {
 	struct mmu *m = v->mmu;
@@ -45,6 +72,8 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 		m->all->prev = s;
 	m->all = s;
 	m->used++;
+	if (r.level <= SLOT_LEVELS)
+		shadow_register(s);
 	if (r.direct) {
 		store_relaxed(&s->state, SHADOW_LIVE);
 		return s;
@@ -80,6 +109,7 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 	/* The spte before its rmap entry: a walker that no longer finds the entry finds no mapping either. The hardware
 	 * sets A and D meanwhile, so an exchange. */
 	old = xchg_seq(p, 0);
+	park("drop-cleared");
 	slot = slot_owner(spte_hfn(old));
 	f = slot_gfn(slot, spte_hfn(old));
 	CHECK(slot->mmu == s->mmu);
@@ -183,6 +213,8 @@ static void free_shadow(struct shadow *s)
 	if (s->next)
 		s->next->prev = s->prev;
 	m->used--;
+	if (s->role.level <= SLOT_LEVELS)
+		shadow_unregister(s);
 	slab_free(&shadow_cache, s->table);
 }
 

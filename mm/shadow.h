@@ -58,6 +58,7 @@ struct shadow {
 	uint64_t read_call;       /* the last call of sync_all that has read all of it */
 	uint8_t writes;           /* times it went unsync since something was last installed in it */
 	uint32_t pins;            /* loaded roots, builders, syncers */
+	uint32_t registered;      /* leaf tables: index in mmu.leaf_table */
 	uint32_t present;         /* sptes that are not 0 */
 	struct chain parents;     /* sptes that link it */
 	struct shadow *hash_next;

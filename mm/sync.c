@@ -42,6 +42,7 @@ static unsigned protect_visit(void *ctx, spte_t *s)
 		p->saw = true;
 		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D | SPTE_MMU_WRITABLE))) {
 			p->dirty |= (old & SPTE_D) != 0;
+			park("sync-protected");
 			break;
 		}
 		park("spte-changed");

@@ -158,9 +158,19 @@ static void what_is_not_supported_yet_is_refused_by_name(void **state)
 	(void)state;
 	bad("vcpus=2", "vcpus=2|not supported yet");
 	bad("vcpus=8", "vcpus=8|not supported yet");
-	bad("log=dbit", "log=dbit|not supported yet|off or wp");
-	bad("log=auto", "log=auto|not supported yet");
 	good("vcpus=1 log=off");
+}
+
+static void each_way_to_log_has_its_name(void **state)
+{
+	char text[16];
+
+	(void)state;
+	for (unsigned i = 0; i < CONFIG_LOGS; i++) {
+		snprintf(text, sizeof text, "log=%s", config_log_names[i]);
+		good(text);
+		assert_int_equal(config.log, i);
+	}
 }
 
 static void malformed_values_name_their_key(void **state)
@@ -168,7 +178,7 @@ static void malformed_values_name_their_key(void **state)
 	(void)state;
 	bad("vcpus=0", "vcpus=0: expected");
 	bad("vcpus=9", "vcpus=9: expected");
-	bad("log=on", "log=on|off or wp");
+	bad("log=on", "log=on|off, wp, dbit or auto");
 	bad("shadow=63", "shadow=63|64");
 	bad("shadow=16777217", "shadow");
 	bad("shadow=1k", "shadow");
@@ -303,6 +313,7 @@ int main(void)
 		cmocka_unit_test(times),
 		cmocka_unit_test(cpu_lists),
 		cmocka_unit_test(what_is_not_supported_yet_is_refused_by_name),
+		cmocka_unit_test(each_way_to_log_has_its_name),
 		cmocka_unit_test(malformed_values_name_their_key),
 		cmocka_unit_test(unknown_keys_list_the_accepted_ones),
 		cmocka_unit_test(a_key_may_stand_once),

@@ -63,7 +63,13 @@ static void check(struct machine *c, unsigned i)
 	}
 }
 
-static void storm(struct machine *c, bool view)
+/* How the next round goes: as `mode` says, or now so and now so. */
+static void choose(struct machine *c, enum log_mode mode)
+{
+	c->mmu.log_mode = mode != LOG_AUTO ? mode : host_random(&seed) & 1 ? LOG_DBIT : LOG_WP;
+}
+
+static void storm(struct machine *c, bool view, enum log_mode mode)
 {
 	uint64_t root = machine_long_mode(c), pages;
 	struct replica r;
@@ -71,6 +77,7 @@ static void storm(struct machine *c, bool view)
 
 	memset(model, 0, sizeof model);
 	memset(frame_value, 0, sizeof frame_value);
+	log_set_mode(&c->mmu, mode);
 	assert_true(replica_init(&r, &c->mmu));
 	if (view)
 		log_view_start(&c->mmu);
@@ -88,6 +95,7 @@ static void storm(struct machine *c, bool view)
 			machine_cr3(c, root);
 			break;
 		case 5:
+			choose(c, mode);
 			assert_int_equal(replica_round(&r, 0), LOG_DONE);
 			break;
 		case 6:
@@ -112,12 +120,22 @@ static void storm(struct machine *c, bool view)
 
 static void a_storm_with_a_replica(void **state)
 {
-	storm(*state, false);
+	storm(*state, false, LOG_WP);
+}
+
+static void a_storm_by_d_bits(void **state)
+{
+	storm(*state, true, LOG_DBIT);
+}
+
+static void a_storm_by_either(void **state)
+{
+	storm(*state, true, LOG_AUTO);
 }
 
 static void a_storm_with_two_readers_of_the_log(void **state)
 {
-	storm(*state, true);
+	storm(*state, true, LOG_WP);
 }
 
 static int setup_lifo(void **state)
@@ -156,6 +174,9 @@ int main(void)
 		MMU_TEST(a_storm_with_two_readers_of_the_log),
 		{"a_storm_in_lifo_mode", a_storm_with_a_replica, setup_lifo, test_teardown, 0},
 		{"a_storm_in_poison_mode", a_storm_with_a_replica, setup_poison, test_teardown, 0},
+		MMU_TEST(a_storm_by_d_bits),
+		MMU_TEST(a_storm_by_either),
+		{"a_storm_by_either_in_lifo_mode", a_storm_by_either, setup_lifo, test_teardown, 0},
 		MMU_TEST(guests_that_come_and_go_leak_no_page),
 	};
 

@@ -1,38 +1,53 @@
 /* SPDX-License-Identifier: MIT */
-/* Harvest by hardware D bits: DESIGN section 7, log=dbit. NOT BUILT YET. This models what the design says; whoever
- * builds it names functions here.
+/* Harvest by hardware D bits, and rounds that change between D bits and protection: dbit.c, log.c:harvest and
+ * change_mode, beside fault.c:publish and fixup, shadow.c:drop_leaf, leaf.c:leaf_change and sync.c's protection.
  *
- * Modelled: one page, one leaf spte with W and D, its rmap entry, the dirty bit of the bitmap; a vCPU with a TLB entry
- * that remembers whether it has set D (then it writes without looking at the spte again); a second flow that drops the
- * leaf (exchange, then the transfer of D, in a section), or changes it, and puts it back (spte, entry, bit); harvests:
- * walk and clear D, grace period, take the bit, flush, copy.
- * Bounds: WRITES writes, two drops, two harvests and a last one when the vCPU has stopped.
- * Properties: nothing is lost at the end; when a harvest returns, what was written before its call has been handed on.
+ * Modelled: one page; its leaf, which lies in one of two tables (a walk of tables comes to 0 first) and may be dropped
+ * and installed anew in the other; its rmap entry and its dirty bit. A vCPU whose TLB entry remembers whether it has set
+ * D: then it writes without looking at the leaf again. A second flow that installs the leaf, for a read or for a
+ * write, after reading how rounds go; fixes it up, takes its rights away, and drops it. A walker, each of whose rounds goes
+ * by D bits or by protection as it likes (log=auto).
+ * Bounds: WRITES writes, OPS operations of the second flow, two rounds, and a last one when the vCPU has stopped.
+ * Properties: when a round returns, what was written before its call has been handed on; nothing is lost at the end.
  *
- *  run: as designed | ok | | quick
+ *  run: as built | ok | | quick
+ *  run: as built, four operations | ok | -DOPS=4 | big
+ *  run: by D bits alone | ok | -DDBIT | quick
  *  run: bits taken before the walk | wrong | -DBITS_FIRST | quick
  *  run: no grace period | wrong | -DNO_GRACE | quick
  *  run: grace period before the walk | wrong | -DGRACE_FIRST
- *  run: flush only if a bit was taken | wrong | -DFLUSH_ON_BITS | quick
+ *  run: no flush | wrong | -DNO_FLUSH | quick
  *  run: copy before the acknowledgements | wrong | -DREAD_EARLY
  *  run: D not transferred by a drop | wrong | -DNO_TRANSFER
  *  run: D not transferred by a change of rights | wrong | -DNO_CHANGE_TRANSFER
- *  run: D left in a spte that loses W | ok | -DKEEP_D
- *  run: D looked for only where W is set | wrong | -DKEEP_D -DW_ONLY
- *  run: an install sets no bit, D will tell | wrong | -DLEFT_TO_D | quick
+ *  run: D transferred after the section | wrong | -DLATE_TRANSFER
  *  run: drop by load and store | wrong | -DPLAIN_DROP
- * An install sets the bit here too, though the page may not have been written: between its spte and its rmap entry
- * another vCPU may write, and the walk would not find the leaf.
+ *  run: D looked for by chain | wrong | -DBY_CHAIN | quick
+ *  run: back to protection without a walk of tables | wrong | -DBACK_NO_WALK | quick
+ *  run: back to protection, leaves keep W | wrong | -DBACK_KEEP_W
+ *  run: back to protection without a grace period | wrong | -DBACK_NO_GRACE
+ *  run: an install reads the mode outside its section | wrong | -DMODE_OUTSIDE
+ *  run: protection leaves D | ok | -DKEEP_D
+ *  run: a processor that sets D without another look | wrong | -DBLIND
+ * Protection that leaves D loses nothing, but a later drop reports the page once more.
  */
 #ifndef WRITES
-#define WRITES 3
+#define WRITES 2
+#endif
+#ifndef OPS
+#define OPS 3
 #endif
 byte page, copy, epoch = 1, word;
-bit present = 1, w = 1, d, entry = 1, bit_set, lock, stop;
+bit present = 1, at, w = 1, d = 1, entry = 1, bit_set = 1, lock, stop;
+#ifdef DBIT
+bit by_dbit = 1;
+#else
+bit by_dbit;
+#endif
 bit tlb, tlb_d;
 
-#define take atomic { !lock -> lock = 1 }
-#define drop lock = 0
+#define take_lock atomic { !lock -> lock = 1 }
+#define drop_lock lock = 0
 
 active proctype vcpu() {
 	do
@@ -40,75 +55,78 @@ active proctype vcpu() {
 	:: atomic { page < WRITES && tlb && tlb_d -> page++ }
 	:: atomic { page < WRITES && tlb && !tlb_d ->
 		if
-		:: present && w -> d = 1; tlb_d = 1; page++ /* the walker's microcode: a locked RMW of the spte */
+		:: present && w -> d = 1; tlb_d = 1; page++ /* the walker's microcode: a locked RMW of the leaf */
+#ifdef BLIND
+		:: !(present && w) -> tlb_d = 1; page++
+#else
 		:: else -> tlb = 0 /* what it finds is not what it has: a fault */
+#endif
 		fi }
 	:: break
 	od;
 	stop = 1
 }
 
+inline enter() {
+	e = epoch;
+	word = e;
+	e = 0
+}
+
 active proctype handler() {
 	byte n, e;
-	bit was;
+	bit was, mode;
 
 	do
-	:: n < 2 ->
+	:: n < OPS ->
 		n++;
-		e = epoch;
-		word = e;
-		e = 0;
-		take;
+#ifdef MODE_OUTSIDE
+		mode = by_dbit;
+#endif
+		enter();
+#ifndef MODE_OUTSIDE
+		mode = by_dbit;
+#endif
 		if
-		:: present -> /* dropped */
+		:: atomic { present && !w -> w = 1; d = 1 }; /* the fix-up: no lock */
+			bit_set = 1
+		:: else ->
+			take_lock;
+			if
+			:: present -> /* dropped */
 #ifdef PLAIN_DROP
-			was = d;
-			atomic { present = 0; d = 0 };
+				was = d;
+				atomic { present = 0; w = 0; d = 0 };
 #else
-			atomic { was = d; present = 0; d = 0 };
+				atomic { was = d; present = 0; w = 0; d = 0 };
+#endif
+#ifdef LATE_TRANSFER
+				entry = 0;
+				word = 0;
 #endif
 #ifndef NO_TRANSFER
-			if :: was -> bit_set = 1 :: else fi;
+				if :: was -> bit_set = 1 :: else fi;
 #endif
-			entry = 0
-		:: present && w -> /* loses W; D goes to the bitmap with every change */
-#ifdef KEEP_D
-			w = 0
-#else
-#ifdef NO_CHANGE_TRANSFER
-			atomic { w = 0; d = 0 }
-#else
-			atomic { was = d; w = 0; d = 0 };
-			if :: was -> bit_set = 1 :: else fi
+				entry = 0
+			:: present && w -> /* loses the right to write */
+				atomic { was = d; w = 0; d = 0 };
+#ifndef NO_CHANGE_TRANSFER
+				if :: was -> bit_set = 1 :: else fi
 #endif
-#endif
-		:: present && !w ->
-			w = 1;
-			bit_set = 1
-		:: !present -> /* published: spte, entry, bit */
-			atomic { present = 1; w = 1; d = 0 };
-			entry = 1;
-#ifndef LEFT_TO_D
-			bit_set = 1
-#endif
+			:: !present -> /* installed for a write: leaf, entry, bit */
+				atomic { present = 1; w = 1; d = 1; if :: at = 0 :: at = 1 fi };
+				entry = 1;
+				bit_set = 1
+			:: !present -> /* installed for a read: D will tell, or a fault */
+				atomic { present = 1; w = mode; d = 0; if :: at = 0 :: at = 1 fi };
+				entry = 1
+			fi;
+			drop_lock
 		fi;
-		was = 0;
-		drop;
+		d_step { was = 0; mode = 0 };
 		word = 0
 	:: break
 	od
-}
-
-inline walk() {
-	if
-	:: entry ->
-#ifdef W_ONLY
-		atomic { if :: present && w && d -> d = 0; cleared = 1 :: else fi }
-#else
-		atomic { if :: present && d -> d = 0; cleared = 1 :: else fi }
-#endif
-	:: else
-	fi
 }
 
 inline grace() {
@@ -117,34 +135,104 @@ inline grace() {
 	tag = 0
 }
 
+#ifdef BY_CHAIN
+#define FOUND(table) (entry && table == 0)
+#else
+#define FOUND(table) (at == table)
+#endif
+
+/* Bits are set when a table is through. */
+inline walk_table(table, also_w) {
+	atomic {
+		if
+		:: present && FOUND(table) && (d || (also_w && w)) ->
+			pending = d;
+			cleared = 1;
+			d = 0;
+			w = w && !also_w
+		:: else
+		fi
+	};
+	if :: pending -> bit_set = 1; pending = 0 :: else fi
+}
+
+inline walk_tables(also_w) {
+	walk_table(0, also_w);
+	walk_table(1, also_w)
+}
+
+inline walk_chain() {
+	atomic {
+		if
+		:: present && entry && w ->
+			w = 0;
+#ifndef KEEP_D
+			d = 0
+#endif
+		:: else
+		fi
+	}
+}
+
+inline choose() {
+#ifdef DBIT
+	skip
+#else
+	if
+	:: true
+	:: by_dbit ->
+		by_dbit = 0;
+#ifndef BACK_NO_GRACE
+		grace();
+#endif
+#ifdef BACK_KEEP_W
+		walk_tables(0)
+#else
+#ifndef BACK_NO_WALK
+		walk_tables(1)
+#endif
+#endif
+	:: !by_dbit -> by_dbit = 1
+	fi
+#endif
+}
+
+inline take_bits() {
+	atomic { b = b | bit_set; bit_set = 0 }
+}
+
 inline harvest() {
 	d_step { b = 0; cleared = 0 };
+	choose();
 #ifdef BITS_FIRST
-	grace();
-	atomic { b = bit_set; bit_set = 0 };
-	walk();
-#else
+	if :: by_dbit -> take_bits() :: else fi;
+#endif
 #ifdef GRACE_FIRST
 	grace();
-	walk();
+	if :: by_dbit -> walk_tables(0) :: else fi;
 #else
-	walk();
+	if :: by_dbit -> walk_tables(0) :: else fi;
 #ifndef NO_GRACE
 	grace();
 #endif
 #endif
-	atomic { b = bit_set; bit_set = 0 };
-#endif
-#ifdef READ_EARLY
-	if :: b || cleared -> copy = page :: else fi;
-#endif
-#ifdef FLUSH_ON_BITS
-	if :: b -> atomic { tlb = 0; tlb_d = 0 } :: else fi;
+#ifdef BITS_FIRST
+	if
+	:: by_dbit -> atomic { b = b | (bit_set && cleared); bit_set = bit_set && !cleared } /* those of the walk */
+	:: else -> take_bits()
+	fi;
 #else
+	take_bits();
+#endif
+	if :: b && !by_dbit -> walk_chain() :: else fi;
+#ifdef READ_EARLY
+	if :: b -> copy = page :: else fi;
+#endif
+#ifndef NO_FLUSH
 	if :: b || cleared -> atomic { tlb = 0; tlb_d = 0 } :: else fi;
 #endif
 #ifndef READ_EARLY
-	if :: b || cleared -> copy = page :: else fi
+	if :: b -> copy = page :: else fi
 #else
 	skip
 #endif
@@ -152,7 +240,7 @@ inline harvest() {
 
 active proctype walker() {
 	byte tag, called;
-	bit b, cleared;
+	bit b, cleared, pending;
 
 	called = page;
 	harvest();
@@ -160,6 +248,7 @@ active proctype walker() {
 	called = page;
 	harvest();
 	assert(copy >= called);
+	called = 0;
 	stop;
 	harvest();
 	assert(copy == page)
