@@ -6,7 +6,8 @@
  *
  * What must hold: every load gives what this vCPU stored last (each has a word of its own in every frame, so that all of them
  * share pages and none shares data); and at each quiet point, with all threads parked, one more harvest makes the replicas
- * equal to the guests' memory, and the audits find nothing. After each quiet point every vCPU runs on another CPU.
+ * equal to the guests' memory, and the audits find nothing. After each quiet point every vCPU runs on another CPU, and each
+ * guest's log goes another way.
  *
  * A run of LONG_ENOUGH chain edits also fails if the pressure was not there (torture_count.h): walks led astray, descriptors and
  * tables reused under a walk (which the poison mode must never do), sptes changed under a cmpxchg, objects that went from
@@ -328,7 +329,7 @@ static void check_guest(struct guest *g, unsigned i)
 		wrong("the audit found violations: guest, how many", i, bad, 0);
 }
 
-struct totals { uint64_t operations, faults, remaps, zaps, harvests, edits, gaveup; struct tally tally; };
+struct totals { uint64_t operations, faults, remaps, zaps, harvests, by_dbit, edits, gaveup; struct tally tally; };
 
 static struct totals add_up(void)
 {
@@ -342,6 +343,7 @@ static struct totals add_up(void)
 		t.remaps += load_relaxed(&g->remaps);
 		t.zaps += load_relaxed(&s->zapped);
 		t.harvests += load_relaxed(&s->rounds);
+		t.by_dbit += load_relaxed(&s->dbit_rounds);
 		t.gaveup += load_relaxed(&s->gaveup);
 	}
 	t.edits = load_relaxed(&t.tally.edits);
@@ -351,14 +353,16 @@ static struct totals add_up(void)
 
 static void print_totals(struct totals *t)
 {
-	printf("%lu operations (%lu faults, %lu remaps, %lu zaps, %lu harvests, %lu chain edits), walks led astray %lu by foreign "
+	printf("%lu operations (%lu faults, %lu remaps, %lu zaps, %lu harvests (%lu by D bits), %lu chain edits), walks led astray %lu by foreign "
 	       "markers and %lu by free descriptors, reused under a walk %lu descriptors and %lu tables, %lu cmpxchgs failed, "
 	       "%lu objects went to the other guest",
-		t->operations, t->faults, t->remaps, t->zaps, t->harvests, t->edits, load_relaxed(&t->tally.foreign),
+		t->operations, t->faults, t->remaps, t->zaps, t->harvests, t->by_dbit, t->edits, load_relaxed(&t->tally.foreign),
 		load_relaxed(&t->tally.free), load_relaxed(&t->tally.descriptors), load_relaxed(&t->tally.tables),
 		load_relaxed(&t->tally.failed), load_relaxed(&t->tally.crossed));
 	fflush(stdout);
 }
+
+static uint64_t mode_seed; /* the supervisor's */
 
 /* The supervisor's: it acts as CPU CPUS. */
 static void quiet_point(void)
@@ -366,8 +370,11 @@ static void quiet_point(void)
 	store_release(&quiet, 1);
 	while (load_acquire(&parked) < CPUS)
 		usleep(100);
-	for (unsigned i = 0; i < GUESTS; i++)
+	for (unsigned i = 0; i < GUESTS; i++) {
 		check_guest(&guests[i], i);
+		/* everybody stands still, so how rounds go may change here: by protection, by D bits, or as log=auto likes */
+		mmu_of(&guests[i])->log_mode = host_random(&mode_seed) % 3;
+	}
 	fetch_add_seq(&turns, 1);
 	store_release(&quiet, 0);
 	while (load_acquire(&parked) > 0)
@@ -424,6 +431,7 @@ int main(int argc, char **argv)
 	seed = argc > 2 ? strtoul(argv[2], 0, 0) : 0;
 	if (!seed)
 		seed = (uint64_t)time(0);
+	mode_seed = seed;
 	printf("torture: %lu s, seed %lu\n", seconds, seed);
 	host_native_init(CPUS + 1);
 	slab_set_mode(mode);
