@@ -5,6 +5,7 @@
  *   pages=2048           size of the area, 4 KiB pages
  *   paging=off|long      off is the default; long maps the area anew at 1 GiB, in long mode
  *   leaf=4k|2m           with paging=long: the size of those mappings, 4k by default
+ *   high=1               with paging=long: the area lies at 4 GiB, where the guest must have that much memory
  *
  * Metrics: 1 cold, 2 warm: TSC ticks per page.
  */
@@ -15,6 +16,9 @@ enum metric_id { METRIC_COLD = 1, METRIC_WARM = 2 };
 #define PAGES_DEFAULT 2048
 #define PAGES_MAX (PAGE_1G / PAGE)
 #define WINDOW PAGE_1G
+/* high=1: the area, and where it is mapped to be checked. */
+#define HIGH_AREA (4 * PAGE_1G)
+#define HIGH_VIEW (2 * PAGE_1G)
 
 /* ---- paging=off. EBX: multiboot information; returns if the command line asks for long mode. ---- */
 
@@ -234,11 +238,11 @@ static uint64_t touch(uint64_t pages, uint64_t flip)
 	return (rdtsc() - start) / pages;
 }
 
-/* True if each page holds what touch() wrote, seen through the identity map at `area`. */
-static bool check(uint64_t area, uint64_t pages, uint64_t flip)
+/* True if each page holds what touch() wrote, seen through another mapping. */
+static bool check(uint64_t view, uint64_t pages, uint64_t flip)
 {
 	for (uint64_t at = 0; at < pages * PAGE; at += PAGE)
-		if (*(volatile uint64_t *)(area + at) != ((WINDOW + at) ^ flip))
+		if (*(volatile uint64_t *)(view + at) != ((WINDOW + at) ^ flip))
 			deviation("page %lu", at / PAGE);
 	return !deviations();
 }
@@ -249,12 +253,15 @@ void image_main(void)
 	unsigned level = arg_is("leaf", "2m") ? 2 : 1;
 	uint64_t size = level == 2 ? PAGE_2M : PAGE;
 	uint64_t bytes = (pages * PAGE + size - 1) & ~(size - 1);
-	uint64_t area = memory_reserve(bytes, size);
+	bool high = arg_is("high", "1");
+	uint64_t area = high ? HIGH_AREA : memory_reserve(bytes, size), view = high ? HIGH_VIEW : area;
 
-	print("touch: paging long, pages: %lu\n", pages);
+	print("touch: paging long, pages: %lu, from %lu MiB\n", pages, area >> 20);
+	if (high)
+		paging_map(boot_root, view, area, bytes, level, PTE_P | PTE_W);
 	paging_map(boot_root, WINDOW, area, bytes, level, PTE_P | PTE_W);
 	metric(METRIC_COLD, "cold ticks per page", touch(pages, 0));
-	report(check(area, pages, 0), "contents after the first write");
+	report(check(view, pages, 0), "contents after the first write");
 	metric(METRIC_WARM, "warm ticks per page", touch(pages, ~0UL));
-	report(check(area, pages, ~0UL), "contents after the second write");
+	report(check(view, pages, ~0UL), "contents after the second write");
 }
