@@ -126,7 +126,7 @@ HOST_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanit
 HOST_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 HOST_plain := -O2
 HOST_LIB := $(PURE) $(wildcard tools/host/host*.c) tools/host/machine.c
-TRACED := $(wildcard mm/*.c) tools/host/machine.c tools/host/history.c tools/host/test_history.c
+TRACED := $(wildcard mm/*.c) tools/host/machine.c tools/host/history.c
 
 TEST_BIN := $(patsubst tools/host/%.c,$(BUILD)/host/asan/%,$(wildcard tools/host/test_*.c tools/host/thread_*.c))
 TEST_BIN += $(patsubst tools/host/%.c,$(BUILD)/host/tsan/%,$(wildcard tools/host/thread_*.c))
@@ -151,13 +151,14 @@ $(BUILD)/host/$1/torture: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc slab
 $(BUILD)/host/$1/torture: $(BUILD)/host/$1/tools/host/torture_count.o
 $(BUILD)/host/$1/test_exhaustion: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc page_alloc page_alloc_array)
 
-# test_history: mm/ with every store recorded.
+# Tests of mm/ with every store recorded.
 $(BUILD)/host/$1/traced/%.o: %.c Makefile | deps
 	@mkdir -p $$(@D)
 	$$(call say,CC)
 	$$(Q)$(HOSTCC) $(HOST) $(HOST_$1) -include tools/host/trace.h -c $$< -o $$@
 
-$(BUILD)/host/$1/test_history: $(TRACED:%.c=$(BUILD)/host/$1/traced/%.o) $(BUILD)/host/$1/lib.a
+$(BUILD)/host/$1/test_history $(BUILD)/host/$1/test_bounds: $(BUILD)/host/$1/test_%: \
+		$(BUILD)/host/$1/traced/tools/host/test_%.o $(TRACED:%.c=$(BUILD)/host/$1/traced/%.o) $(BUILD)/host/$1/lib.a
 	$$(call say,CC)
 	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$^ -lcmocka -o $$@
 endef

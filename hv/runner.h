@@ -23,6 +23,10 @@ static inline uint64_t ticks_us(uint64_t ticks)
 {
 	return ticks / (host_clock_hz() / MICROSECONDS);
 }
+static inline uint64_t ticks_ns(uint64_t ticks)
+{
+	return ticks * 1000 / (host_clock_hz() / MICROSECONDS);
+}
 
 /* What a handled exit, or a slice, leads to. */
 enum runner_next {

@@ -15,15 +15,34 @@
 
 #define PIECE 512 /* bytes stored between two lock breaks: 64 entries */
 
+/* The next shadow of f, pinned, for the lock is dropped between two of them; s, which was, no longer is. If s was
+ * killed meanwhile it leads nowhere: from the first one again, where nothing is left to drop. Lock held. */
+static struct shadow *next_pinned(struct mmu *m, gfn_t f, struct shadow *s)
+{
+	bool live = s && load_relaxed(&s->state) != SHADOW_DYING;
+	struct shadow *next = shadow_next_table(m, f, live ? s : 0);
+
+	if (next)
+		next->pins++;
+	if (s)
+		shadow_unpin(s);
+	return next;
+}
+
+/* One hold of the lock for each shadow: a guest has a page shadowed in as many roles as it likes. A shadow that is made
+ * meanwhile reads what was stored. */
 static void drop_shadows(struct mmu *m, gfn_t f, uint64_t offset, uint64_t bytes)
 {
+	struct shadow *s = 0;
 	bool upper = false;
 
-	lock_take(&m->lock);
-	for (struct shadow *s = shadow_next_table(m, f, 0); s; s = shadow_next_table(m, f, s))
-		for (uint64_t i = offset / 8; i <= (offset + bytes - 1) / 8; i++)
+	do {
+		lock_take(&m->lock);
+		s = next_pinned(m, f, s);
+		for (uint64_t i = offset / 8; s && i <= (offset + bytes - 1) / 8; i++)
 			upper |= shadow_drop(s, i);
-	lock_drop(&m->lock);
+		lock_drop(&m->lock);
+	} while (s);
 	if (upper)
 		tlb_bump(m);
 }

@@ -219,6 +219,11 @@ uint64_t page_total(void)
 	return page.total;
 }
 
+uint64_t page_longest_hold(void)
+{
+	return load_relaxed(&page.lock.longest); /* a figure */
+}
+
 struct frame *page_frame(hfn_t f)
 {
 	return f.v < page.top && page.table[f.v].ram ? &page.table[f.v] : 0;

@@ -320,6 +320,29 @@ void slab_destroy(struct slab_cache *c)
 		page_free_array(c->pattern, c->object_bytes);
 }
 
+static uint64_t longer(uint64_t ticks, const struct lock *l)
+{
+	uint64_t longest = load_relaxed(&l->longest); /* a figure */
+
+	return longest > ticks ? longest : ticks;
+}
+
+struct slab_holds slab_holds(void)
+{
+	struct slab_holds h = {0};
+
+	lock_take(&slab_registry.lock);
+	for (const struct slab_cache *c = slab_registry.first; c; c = c->next) {
+		h.cache = longer(h.cache, &c->lock);
+		for (unsigned cpu = 0; cpu < host_cpus(); cpu++)
+			if (slab_cpu_of(c, cpu))
+				h.cpu = longer(h.cpu, &slab_cpu_of(c, cpu)->lock);
+	}
+	lock_drop(&slab_registry.lock);
+	h.registry = longer(0, &slab_registry.lock);
+	return h;
+}
+
 struct slab_stats slab_stats(const struct slab_cache *c)
 {
 	uint64_t allocs = 0, reused = 0, frees = load_relaxed(&c->frees); /* figures, all of them */

@@ -30,6 +30,7 @@ struct duty {
 };
 
 struct history history;
+uint64_t trace_accesses;
 const char *const history_event_name[EVENTS] = {"installs", "large installs", "drops", "large drops", "links",
 	"unlinks", "widened", "narrowed", "fix-ups", "protected", "first entries", "last entries",
 	"single entries that became descriptors", "descriptors added", "holes filled", "holes made", "chains emptied",
@@ -382,6 +383,7 @@ void trace_store(void *at, unsigned bytes, uint64_t before, uint64_t after)
 {
 	enum history_kind kind;
 
+	trace_accesses++;
 	if (!now.on)
 		return;
 	now.on = false; /* what follows stores too */

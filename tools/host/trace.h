@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The stores of mm/atomic.h, each told to history.c: put before a file by the compiler's -include (see the Makefile).
- * One thread only. */
+/* The accesses of mm/atomic.h, counted, and its stores told to history.c: put before a file by the compiler's -include
+ * (see the Makefile). One thread only. */
 #ifndef TOOLS_HOST_TRACE_H
 #define TOOLS_HOST_TRACE_H
 
@@ -9,6 +9,13 @@
 /* An atomic word of so many bytes at `at` has just changed, or was written again. */
 void trace_store(void *at, unsigned bytes, uint64_t before, uint64_t after);
 
+/* Loads and stores so far. */
+extern uint64_t trace_accesses;
+static inline void trace_access(void) { trace_accesses++; }
+
+#undef load_relaxed
+#undef load_acquire
+#undef load_seq
 #undef store_relaxed
 #undef store_release
 #undef xchg_acquire
@@ -35,6 +42,9 @@ void trace_store(void *at, unsigned bytes, uint64_t before, uint64_t after);
 		trace_before;                                                                                          \
 	})
 
+#define load_relaxed(a) (trace_access(), atomic_load_explicit(&(a)->v, memory_order_relaxed))
+#define load_acquire(a) (trace_access(), atomic_load_explicit(&(a)->v, memory_order_acquire))
+#define load_seq(a) (trace_access(), atomic_load_explicit(&(a)->v, memory_order_seq_cst))
 #define store_relaxed(a, x) TRACE_STORE(a, x, memory_order_relaxed)
 #define store_release(a, x) TRACE_STORE(a, x, memory_order_release)
 #define xchg_acquire(a, x) TRACE_RMW(a, atomic_exchange_explicit, x, memory_order_acquire)
