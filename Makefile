@@ -219,7 +219,7 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 models: | deps
 	tools/model/check $(FILTER)
 
-# Deliberately broken variants, each of which a test must catch.
+# Deliberately broken variants, each of which a test must catch. FILTER=word: those whose name contains it.
 mutants: | deps
 	tools/host/mutants $(FILTER)
 

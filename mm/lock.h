@@ -6,6 +6,7 @@
 
 #include "mm/atomic.h"
 #include "mm/host.h"
+#include "mm/park.h"
 
 struct lock {
 	atomic32 held;        /* 0 free, 1 taken */
@@ -17,8 +18,10 @@ static inline void lock_take(struct lock *l)
 {
 	/* acquire: pairs with the release in lock_drop */
 	while (xchg_acquire(&l->held, 1))
-		while (load_relaxed(&l->held))
+		while (load_relaxed(&l->held)) {
+			park("lock-wait");
 			host_relax();
+		}
 	l->since = host_clock();
 }
 

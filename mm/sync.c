@@ -82,6 +82,7 @@ static void protected_flush(struct mmu *m, bool saw)
 {
 	bool owing;
 
+	park("sync-asking");
 	lock_take(&m->lock);
 	owing = tlb_owing(m);
 	lock_drop(&m->lock);
@@ -292,6 +293,7 @@ bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
 	struct mmu *m = v->mmu;
 	bool pending, local = false;
 
+	park("invlpg");
 	rcu_read_lock(RCU_PUBLISH);
 	lock_take(&m->lock);
 	/* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1). Asked under the lock: a kill by
