@@ -5,7 +5,8 @@
  * direct
  *   - an entry comes into a chain after its mapping, and leaves it after its mapping; it never moves
  *   - a head that names a descriptor never becomes a single entry
- *   - W comes with the dirty bits, after the spte and its entry, in the same section; a zap hands W on to them
+ *   - W comes with the dirty bits, after the spte and its entry, in the same section; or alone, while D bits tell
+ *   - D goes to the dirty bits, in the same section; a leaf comes after its table is in the register
  *   - owed moves after MMU_WRITABLE went, before the entry leaves and before the lock is dropped
  *   - under one hold of the lock at most 64 sptes change */
 #include "tools/host/history.h"
@@ -32,12 +33,13 @@ struct duty {
 struct history history;
 uint64_t trace_accesses;
 const char *const history_event_name[EVENTS] = {"installs", "large installs", "drops", "large drops", "links",
-	"unlinks", "widened", "narrowed", "fix-ups", "protected", "first entries", "last entries",
+	"unlinks", "widened", "narrowed", "fix-ups", "protected", "D bits taken", "first entries", "last entries",
 	"single entries that became descriptors", "descriptors added", "holes filled", "holes made", "chains emptied",
 	"descriptors freed"};
 
 static struct {
-	bool on, held, section;
+	bool on, held;
+	bool section[RCU_KINDS];
 	unsigned first; /* record */
 	unsigned changes;
 	struct duty dirty[DUTIES];
@@ -112,7 +114,7 @@ static enum history_kind kind_of(void *at)
 		return HISTORY_LOCK;
 	if (at == (void *)&m->owed)
 		return HISTORY_OWED;
-	if (at == (void *)&rcu_cpus[0].word[RCU_PUBLISH])
+	if (at == (void *)&rcu_cpus[0].word[RCU_PUBLISH] || at == (void *)&rcu_cpus[0].word[RCU_WALK])
 		return HISTORY_SECTION;
 	for (unsigned i = 0; i < load_relaxed(&m->slots) && kind == HISTORY_OTHER; i++)
 		kind = slot_kind(&m->slot[i], at);
@@ -140,8 +142,8 @@ static void owe_bits(spte_t *p, uint64_t spte, bool publish)
 	struct slot *s = slot_owner(spte_hfn(spte));
 	uint64_t first = slot_index(s, slot_gfn(s, spte_hfn(spte))), last = first + gpte_pages(spte_level(spte)) - 1;
 
-	if (!now.section)
-		history_breach("W changes outside a publishing section", (uint64_t)p);
+	if (!now.section[RCU_PUBLISH] && (publish || !now.section[RCU_WALK]))
+		history_breach("W or D changes outside a section", (uint64_t)p);
 	CHECK(now.dirties < DUTIES);
 	now.dirty[now.dirties++] = (struct duty){p, s, first, last, (2UL << (last / 64 - first / 64)) - 1, publish};
 }
@@ -222,14 +224,18 @@ static void count_spte(uint64_t before, uint64_t after)
 	uint64_t leaf = before ? before : after, w = (before ^ after) & SPTE_W;
 	bool large = spte_level(leaf) > 1;
 
-	if (!spte_is_leaf(leaf))
-		history.events[after ? EVENT_LINK : EVENT_UNLINK]++;
-	else if (!before || !after)
-		history.events[before ? EVENT_DROP + large : EVENT_INSTALL + large]++;
-	else if (w && now.held)
+	if (before && after && (before & ~after & SPTE_D) && !now.held)
+		history.events[EVENT_TAKEN]++;
+	if (!before || !after) {
+		if (spte_is_leaf(leaf))
+			history.events[before ? EVENT_DROP + large : EVENT_INSTALL + large]++;
+		else
+			history.events[after ? EVENT_LINK : EVENT_UNLINK]++;
+	} else if (w && now.held) {
 		history.events[after & SPTE_W ? EVENT_WIDEN : EVENT_NARROW]++;
-	else if (w)
+	} else if (w) {
 		history.events[after & SPTE_W ? EVENT_FIXUP : EVENT_PROTECT]++;
+	}
 }
 
 static void spte_stored(spte_t *p, uint64_t before, uint64_t after)
@@ -245,19 +251,24 @@ static void spte_stored(spte_t *p, uint64_t before, uint64_t after)
 		history_breach("a mapping comes after its entry", (uint64_t)p);
 	if (after && !spte_is_leaf(after) && !before)
 		table_complete(shadow_of_link(after));
-	if (spte_is_leaf(after) && (after & ~before & SPTE_W))
+	if (!before && spte_is_leaf(after) && load_relaxed(&s->mmu->leaf_table[s->registered]) != (uint64_t)s->table)
+		history_breach("a leaf in a table that is not in the register", (uint64_t)p);
+	/* while rounds go by D bits, W alone is opened without a bit */
+	if (spte_is_leaf(after) && (after & ~before & SPTE_W) && ((after & SPTE_D) || !load_relaxed(&s->mmu->by_dbit)))
 		owe_bits(p, after, true);
+	/* a walker that protects has taken the bit before */
+	if (spte_is_leaf(before) && (before & ~after & SPTE_D) &&
+		(now.section[RCU_PUBLISH] || load_relaxed(&s->mmu->by_dbit)))
+		owe_bits(p, before, false);
 	if (now.held && spte_is_leaf(before)) {
-		if (before & ~after & SPTE_W)
-			owe_bits(p, before, false);
 		CHECK(now.oweds < DUTIES);
 		if (before & ~after & SPTE_MMU_WRITABLE)
 			now.owed[now.oweds++] = p;
 	}
-	if ((before ^ after) & ~(SPTE_A | SPTE_D)) {
+	if ((before ^ after) & ~(SPTE_A | SPTE_D))
 		now.changes++;
+	if (before != after)
 		count_spte(before, after);
-	}
 	now.chain = history_chain_of(before ? before : after);
 }
 
@@ -370,8 +381,8 @@ static void stored(enum history_kind kind, void *at, uint64_t before, uint64_t a
 		lock_stored(after);
 		break;
 	case HISTORY_SECTION:
-		now.section = after;
-		if (!after)
+		now.section[at == (void *)&rcu_cpus[0].word[RCU_WALK] ? RCU_WALK : RCU_PUBLISH] = after;
+		if (!now.section[RCU_PUBLISH] && !now.section[RCU_WALK])
 			section_ends();
 		break;
 	default:

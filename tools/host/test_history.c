@@ -289,6 +289,13 @@ static int setup_lifo(void **state)
 	return start(state, SLAB_LIFO);
 }
 
+static int setup_dbit(void **state)
+{
+	start(state, SLAB_NORMAL);
+	log_set_mode(&guest->mmu, LOG_DBIT);
+	return 0;
+}
+
 /* No breach, and each of the events named has been there. */
 static void expect(const enum history_event *events, unsigned n, uint64_t floor)
 {
@@ -429,9 +436,8 @@ static void random_operation(struct machine *c, uint64_t root)
 	}
 }
 
-static void random_operations(void **state)
+static void storm(struct machine *c)
 {
-	struct machine *c = *state;
 	uint64_t root = machine_long_mode(c);
 
 	for (unsigned i = 0; i < STEPS; i++) {
@@ -444,9 +450,20 @@ static void random_operations(void **state)
 	}
 	for (unsigned i = 0; i < EVENTS; i++)
 		print_message("%s: %lu\n", history_event_name[i], history.events[i]);
+}
+
+static void random_operations(void **state)
+{
+	storm(*state);
 	EXPECT(PREFIXES, EVENT_INSTALL, EVENT_DROP, EVENT_LINK, EVENT_UNLINK, EVENT_WIDEN, EVENT_NARROW, EVENT_FIXUP,
 		EVENT_PROTECT, EVENT_FIRST, EVENT_LAST, EVENT_GROW_SINGLE, EVENT_GROW, EVENT_HOLE_FILLED,
 		EVENT_HOLE_MADE, EVENT_EMPTIED, EVENT_FREED);
+}
+
+static void random_operations_dbit(void **state)
+{
+	storm(*state);
+	EXPECT(PREFIXES, EVENT_INSTALL, EVENT_DROP, EVENT_LINK, EVENT_UNLINK, EVENT_NARROW, EVENT_TAKEN, EVENT_GROW);
 }
 
 #define HISTORY_TEST(f) cmocka_unit_test_setup_teardown(f, setup, test_teardown)
@@ -460,6 +477,7 @@ int main(void)
 		HISTORY_TEST(a_harvest_and_fix_ups),
 		HISTORY_TEST(random_operations),
 		{"random_operations_lifo", random_operations, setup_lifo, test_teardown, 0},
+		{"random_operations_dbit", random_operations_dbit, setup_dbit, test_teardown, 0},
 	};
 
 	return cmocka_run_group_tests_name("history", tests, 0, 0);
