@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The audit names what is broken: each invariant of mm/README.md is broken by hand once, named, and mended. */
+#include <stdio.h>
+
 #include "mm/shadow.h"
 #include "tools/host/mmu_test.h"
 
@@ -24,8 +26,11 @@ static spte_t *leaf(struct machine *c, uint64_t at)
 
 static void expect(struct machine *c, const char *what)
 {
+	char whole[80]; /* up to the values behind it */
+
+	snprintf(whole, sizeof whole, ": %s (", what);
 	assert_true(mmu_audit(&c->mmu) > 0);
-	if (!host_log_has(what))
+	if (!host_log_has(whole))
 		fail_msg("the audit did not name: %s (last line: %s)", what, host_log_line(0));
 }
 
@@ -55,13 +60,13 @@ static void break_leaf(struct machine *c, uint64_t clear, uint64_t set, const ch
 static void names_m1(void **state)
 {
 	prepare(*state);
-	break_leaf(*state, SPTE_P, 0, "M1");
+	break_leaf(*state, SPTE_P, 0, "M1 non-present spte that is not 0");
 }
 
 static void names_m2(void **state)
 {
 	prepare(*state);
-	break_leaf(*state, SPTE_SIZE_MASK, SPTE_SIZE(2), "M2");
+	break_leaf(*state, SPTE_SIZE_MASK, SPTE_SIZE(2), "M2 leaf of a wrong size");
 }
 
 static void names_m3(void **state)
@@ -74,14 +79,18 @@ static void names_m3(void **state)
 	link = &c->vcpu.root[0]->table->spte[gpte_index(gva(TEST_VIRT), 4)];
 	old = load_relaxed(link);
 	store_relaxed(link, old & ~SPTE_W);
-	expect(c, "M3");
+	expect(c, "M3 malformed link");
 	store_relaxed(link, old);
+	store_relaxed(&shadow_of_link(old)->state, SHADOW_DYING);
+	expect(c, "M3 link to a page that is not LIVE");
+	store_relaxed(&shadow_of_link(old)->state, SHADOW_LIVE);
 }
 
 static void names_m4(void **state)
 {
 	prepare(*state);
-	break_leaf(*state, SPTE_MMU_WRITABLE, SPTE_W, "M4");
+	break_leaf(*state, SPTE_MMU_WRITABLE, SPTE_W, "M4 W without MMU_WRITABLE");
+	break_leaf(*state, SPTE_W, SPTE_D, "M4 D without W");
 }
 
 static void names_m5(void **state)
@@ -89,7 +98,7 @@ static void names_m5(void **state)
 	hfn_t other = page_alloc(0, PAGE_ANY);
 
 	prepare(*state);
-	break_leaf(*state, SPTE_PFN_MASK, hfn_hpa(other).v, "M5");
+	break_leaf(*state, SPTE_PFN_MASK, hfn_hpa(other).v, "M5 leaf maps a frame that is not this guest's");
 }
 
 static void names_m6(void **state)
@@ -97,14 +106,23 @@ static void names_m6(void **state)
 	struct machine *c = *state;
 	void **location;
 	void *old, *wrong;
+	uint64_t spte;
+	spte_t *link;
 
 	prepare(c);
 	location = spte_location(leaf(c, TEST_VIRT));
 	old = *location;
 	wrong = 0;
 	*location = &wrong;
-	expect(c, "M6");
+	expect(c, "M6 location word does not lead back");
 	*location = old;
+	break_leaf(c, ~0UL, 0, "M6 rmap entry whose spte does not map the page");
+	break_leaf(c, ~0UL, 0, "M6 leaves and rmap entries differ in number");
+	link = &c->vcpu.root[0]->table->spte[gpte_index(gva(TEST_VIRT), 4)];
+	spte = load_relaxed(link);
+	store_relaxed(link, 0);
+	expect(c, "M6 parent entry does not link this page");
+	store_relaxed(link, spte);
 }
 
 static void names_m7(void **state)
@@ -117,7 +135,7 @@ static void names_m7(void **state)
 	s = slot_find(&c->mmu, gpa_gfn(gpa(TEST_FREE)));
 	i = slot_index(s, gpa_gfn(gpa(TEST_FREE)));
 	fetch_and_seq(&s->bits[SLOT_DIRTY][i / 64], ~(1UL << i % 64));
-	expect(c, "M7");
+	expect(c, "M7 writable page without its dirty bit");
 	slot_mark_dirty(s, gpa_gfn(gpa(TEST_FREE)));
 }
 
@@ -129,36 +147,42 @@ static void names_m8(void **state)
 	uint64_t old = load_relaxed(s);
 
 	store_relaxed(s, old | SPTE_W | SPTE_MMU_WRITABLE);
-	expect(c, "M8");
+	expect(c, "M8 writable page that is a synced page table");
 	store_relaxed(s, old);
+}
+
+/* A guest entry, behind the MMU's back. */
+static uint64_t *raw_entry(struct machine *c, uint64_t at)
+{
+	struct slot *s = slot_find(&c->mmu, gpa_gfn(gpa(at)));
+
+	return (uint64_t *)((char *)hfn_virt(slot_hfn(s, gpa_gfn(gpa(at)))) + at % PAGE_SIZE);
 }
 
 static void names_m9(void **state)
 {
 	struct machine *c = *state;
-	uint64_t root = prepare(c), pde = machine_pte(c, root, TEST_VIRT, 2), *at;
-	struct slot *s = slot_find(&c->mmu, gpa_gfn(gpa(pde)));
+	uint64_t root = prepare(c), *at = raw_entry(c, machine_pte(c, root, TEST_VIRT, 2));
 
-	/* behind the MMU's back: the entry leads elsewhere */
-	at = (uint64_t *)((char *)hfn_virt(slot_hfn(s, gpa_gfn(gpa(pde)))) + pde % PAGE_SIZE);
-	*at ^= 0x5000;
-	expect(c, "M9");
+	*at ^= 0x5000; /* the entry leads elsewhere */
+	expect(c, "M9 link does not follow the guest's table");
 	*at ^= 0x5000;
 }
 
 static void names_m10(void **state)
 {
 	struct machine *c = *state;
-	uint64_t root = prepare(c);
+	uint64_t root = prepare(c), *gpte;
 
 	machine_map(c, root, TEST_VIRT + PAGE_SIZE, (TEST_FREE + PAGE_SIZE) | GPTE_P | GPTE_NX, 1);
 	machine_load(c, TEST_VIRT + PAGE_SIZE);
 	machine_cr3(c, root);
 	struct { uint64_t clear, set; const char *what; } broken[] = {
-		{0, SPTE_U, "M10 user"},
-		{SPTE_NX, 0, "M10 execution"},
-		{0, SPTE_MMU_WRITABLE, "M10 writable"},
-		{SPTE_PFN_MASK, load_relaxed(leaf(c, TEST_VIRT)) & SPTE_PFN_MASK, "M10 leaf maps another"},
+		{0, SPTE_U, "M10 user access that the guest does not allow"},
+		{SPTE_NX, 0, "M10 execution that the guest does not allow"},
+		{0, SPTE_MMU_WRITABLE, "M10 writable though the guest does not allow it"},
+		{0, SPTE_MMU_WRITABLE, "M10 writable over a clear D bit"},
+		{SPTE_PFN_MASK, load_relaxed(leaf(c, TEST_VIRT)) & SPTE_PFN_MASK, "M10 leaf maps another page than the guest's table"},
 	};
 	spte_t *s = leaf(c, TEST_VIRT + PAGE_SIZE);
 	uint64_t old = load_relaxed(s);
@@ -168,6 +192,10 @@ static void names_m10(void **state)
 		expect(c, broken[i].what);
 		store_relaxed(s, old);
 	}
+	gpte = raw_entry(c, machine_pte(c, root, TEST_VIRT + PAGE_SIZE, 1));
+	*gpte ^= GPTE_A;
+	expect(c, "M10 leaf over a gpte that is not present and accessed");
+	*gpte ^= GPTE_A;
 }
 
 static void names_m11(void **state)
@@ -179,7 +207,7 @@ static void names_m11(void **state)
 	prepare(c);
 	s = leaf_table(c, TEST_VIRT, &i);
 	s->present++;
-	expect(c, "M11");
+	expect(c, "M11 count of present entries");
 	s->present--;
 	c->mmu.used++;
 	expect(c, "M11 count of shadow pages");
@@ -193,7 +221,11 @@ static void names_m12(void **state)
 	atomic32 *tables = slot_tables(slot_find(&c->mmu, gpa_gfn(gpa(root))), gpa_gfn(gpa(root)), 1);
 
 	fetch_add_seq(tables, 1);
-	expect(c, "M12");
+	expect(c, "M12 count of page-table shadows");
+	fetch_sub_seq(tables, 1);
+	tables = slot_tables(slot_find(&c->mmu, gpa_gfn(gpa(root))), gpa_gfn(gpa(root)), 2);
+	fetch_add_seq(tables, 1);
+	expect(c, "M12 count of page-table shadows in 2 MiB");
 	fetch_sub_seq(tables, 1);
 }
 
@@ -205,7 +237,7 @@ static void names_m13(void **state)
 	prepare(c);
 	flushed = load_relaxed(&c->mmu.flushed);
 	store_relaxed(&c->mmu.flushed, load_relaxed(&c->mmu.owed) + 1);
-	expect(c, "M13");
+	expect(c, "M13 more flushed than was owed");
 	store_relaxed(&c->mmu.flushed, flushed);
 }
 
