@@ -78,7 +78,7 @@ static void rest(void)
 static bool is_gap(const char *point)
 {
 	static const char *const gaps[] = {"fixup-found", "fixup-opened", "fault-walked", "sync-flushed", "log-waited",
-		"gmem-stored", "walk-read", "invlpg", "rcu-lock"};
+		"gmem-stored", "walk-read", "invlpg", "rcu-lock", "dbit-table", "dbit-clear"};
 
 	for (unsigned i = 0; i < sizeof gaps / sizeof *gaps; i++)
 		if (!strcmp(point, gaps[i]))
