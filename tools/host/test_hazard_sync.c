@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One vCPU protects a guest table, reads it again or takes its shadow apart, and another does the same or relies on it between
- * two of the steps. The third vCPU of some tests is the one with a warm TLB. */
+/* One vCPU protects a guest table, reads it again or takes its shadow apart, and another does the same or relies on it
+ * between two of the steps. The third vCPU of some tests is the one with a warm TLB. */
 #include "tools/host/hazard_test.h"
 
 #define TEST_THIRD (TEST_VIRT + 0x400000) /* by another entry, of other rights, to the table over TEST_OTHER */
@@ -56,8 +56,8 @@ static void invlpg_beside_the_sync(struct machine *c)
 	seen = machine_load(&test_second, TEST_VIRT);
 }
 
-/* H50: one vCPU changes an entry and executes INVLPG while another's sync is between its flush and its reading: the table is
- * not in step before the last entry is read. */
+/* H50: one vCPU changes an entry and executes INVLPG while another's sync is between its flush and its reading: the
+ * table is not in step before the last entry is read. */
 static void a_table_is_unsync_until_it_is_read(void **state)
 {
 	struct machine *c = *state;
@@ -119,8 +119,8 @@ static void kill_the_table(struct machine *c)
 	lock_drop(&c->mmu.lock);
 }
 
-/* H40: another vCPU kills the table while an INVLPG is on its way to the lock. What was killed is no longer unsync, and still
- * linked: the INVLPG must not find nothing to do. */
+/* H40: another vCPU kills the table while an INVLPG is on its way to the lock. What was killed is no longer unsync, and
+ * still linked: the INVLPG must not find nothing to do. */
 static void an_invlpg_beside_a_kill_waits_for_the_burial(void **state)
 {
 	struct machine *c = *state;
@@ -175,7 +175,8 @@ static void shadow_it_again(struct machine *c)
 	seen = machine_load(&third, TEST_THIRD);
 }
 
-/* H46: two vCPUs shadow one frame in two roles. The second finds it protected already, and the first has not flushed yet. */
+/* H46: two vCPUs shadow one frame in two roles. The second finds it protected already, and the first has not flushed
+ * yet. */
 static void two_shadowers_of_one_frame_both_flush(void **state)
 {
 	struct machine *c = *state;
@@ -241,7 +242,8 @@ static void make_it_a_table(struct machine *c)
 	assert_int_equal(load_on(1, &test_second, TEST_OTHER), 0xa);
 }
 
-/* H39: the page becomes a page table between a fault's walk and its lock: the fault must not open it as plain memory. */
+/* H39: the page becomes a page table between a fault's walk and its lock: the fault must not open it as plain memory.
+ */
 static void a_page_is_no_table_only_under_the_lock(void **state)
 {
 	struct machine *c = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A protection and a drop on two threads, each stopped by the other: what the protection does not see any more is owed before it
- * asks. */
+/* A protection and a drop on two threads, each stopped by the other: what the protection does not see any more is owed
+ * before it asks. */
 #include <pthread.h>
 #include <sched.h>
 
@@ -43,8 +43,8 @@ static void builder_hook(void *ctx, const char *point)
 	}
 }
 
-/* The dropper: holds the lock, has cleared the spte, and goes on when the builder wants the lock, be it for its question or
- * behind it. */
+/* The dropper: holds the lock, has cleared the spte, and goes on when the builder wants the lock, be it for its
+ * question or behind it. */
 static void dropper_hook(void *ctx, const char *point)
 {
 	(void)ctx;

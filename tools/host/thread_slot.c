@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* H5b: marking a page dirty is a full barrier, also when its bit is set already. One CPU writes a word and marks the page, the
- * other takes the bits and reads the word. If neither the word nor the bit came through, a write is lost: the first has looked at
- * the bit before its own store was visible. Needs two real cores to fail. */
+/* H5b: marking a page dirty is a full barrier, also when its bit is set already. One CPU writes a word and marks the
+ * page, the other takes the bits and reads the word. If neither the word nor the bit came through, a write is lost: the
+ * first has looked at the bit before its own store was visible. Needs two real cores to fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Torture: two guests of two vCPUs each share the slabs; every vCPU is a thread that writes through aliases, remaps, turns
- * tables into large pages and back, maps a frame many times and drops it, reloads CR3, stores as a device would and zaps; two
- * walkers harvest both guests into replicas beside them, start and stop the other view of the log, and make and destroy a
- * slab cache now and then.
+/* Torture: two guests of two vCPUs each share the slabs; every vCPU is a thread that writes through aliases, remaps,
+ * turns tables into large pages and back, maps a frame many times and drops it, reloads CR3, stores as a device would
+ * and zaps; two walkers harvest both guests into replicas beside them, start and stop the other view of the log, and
+ * make and destroy a slab cache now and then.
  *
- * What must hold: every load gives what this vCPU stored last (each has a word of its own in every frame, so that all of them
- * share pages and none shares data); and at each quiet point, with all threads parked, one more harvest makes the replicas
- * equal to the guests' memory, and the audits find nothing. After each quiet point every vCPU runs on another CPU, and each
- * guest's log goes another way.
+ * What must hold: every load gives what this vCPU stored last (each has a word of its own in every frame, so that all
+ * of them share pages and none shares data); and at each quiet point, with all threads parked, one more harvest makes
+ * the replicas equal to the guests' memory, and the audits find nothing. After each quiet point every vCPU runs on
+ * another CPU, and each guest's log goes another way.
  *
- * A run of LONG_ENOUGH chain edits also fails if the pressure was not there (torture_count.h): walks led astray, descriptors and
- * tables reused under a walk (which the poison mode must never do), sptes changed under a cmpxchg, objects that went from
- * one guest to the other. The seed fixes what each thread does and where it dawdles, not how the threads interleave.
+ * A run of LONG_ENOUGH chain edits also fails if the pressure was not there (torture_count.h): walks led astray,
+ * descriptors and tables reused under a walk (which the poison mode must never do), sptes changed under a cmpxchg,
+ * objects that went from one guest to the other. The seed fixes what each thread does and where it dawdles, not how the
+ * threads interleave.
  *
  *   torture SECONDS SEED normal|lifo|poison
- */
+ * / */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -372,7 +373,8 @@ static void quiet_point(void)
 		usleep(100);
 	for (unsigned i = 0; i < GUESTS; i++) {
 		check_guest(&guests[i], i);
-		/* everybody stands still, so how rounds go may change here: by protection, by D bits, or as log=auto likes */
+		/* everybody stands still, so how rounds go may change here: by protection, by D bits, or as log=auto
+		 * likes */
 		mmu_of(&guests[i])->log_mode = host_random(&mode_seed) % 3;
 	}
 	fetch_add_seq(&turns, 1);
@@ -399,7 +401,8 @@ static void *supervise(void *arg)
 	return 0;
 }
 
-/* The pressure was there, if the run was long. An object of the poison mode waits for every walk that could have seen it. */
+/* The pressure was there, if the run was long. An object of the poison mode waits for every walk that could have seen
+ * it. */
 static void check_pressure(const struct tally *t, enum slab_mode mode, bool enough)
 {
 	uint64_t foreign = load_relaxed(&t->foreign), descriptors = load_relaxed(&t->descriptors);

@@ -57,8 +57,8 @@ static uint64_t edits(void)
 	return n;
 }
 
-/* Between two descriptors, or before a cmpxchg. What is underfoot is freed now and then; a long rest is as long as it takes to be
- * used again, however slow the build. */
+/* Between two descriptors, or before a cmpxchg. What is underfoot is freed now and then; a long rest is as long as it
+ * takes to be used again, however slow the build. */
 static void rest(void)
 {
 	uint64_t r = host_random(&my_seed), end = edits() + DAWDLE_EDITS;

@@ -19,8 +19,8 @@ struct tally {
 	atomic64 crossed;            /* taken that the other guest had freed, of both kinds */
 };
 
-/* The calling thread counts from now on as number `thread`, and dawdles at park points outside locks as the seed says, so
- * that others overtake it there. guest: whose vCPU it plays; ~0u: nobody's. */
+/* The calling thread counts from now on as number `thread`, and dawdles at park points outside locks as the seed says,
+ * so that others overtake it there. guest: whose vCPU it plays; ~0u: nobody's. */
 void tally_begin(unsigned thread, unsigned guest, uint64_t seed);
 /* The sum over all threads; walk is of no use. */
 struct tally tally_sum(void);
