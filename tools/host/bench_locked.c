@@ -55,7 +55,7 @@ static unsigned visit(void *ctx, spte_t *s)
 	struct locked_protect *p = ctx;
 	uint64_t old = p->want | p->other;
 
-	while (!cmpxchg_seq(s, &old, old & ~SPTE_W))
+	while (!cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D)))
 		if ((old & MATCH) != p->want)
 			return 0;
 	p->other = old & ~MATCH;
