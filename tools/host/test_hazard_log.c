@@ -266,10 +266,9 @@ static void a_fixup_repairs_nothing_but_w(void **state)
 	assert_false(is_dirty(c, TEST_FREE));
 }
 
-/* H35: the guest cleared D; the next write sets it again, through no fix-up. */
-static void a_write_over_a_clear_d_bit_sets_it(void **state)
+/* One page is written and logged, then the guest clears its D; where the entry is. */
+static uint64_t clear_d_bit(struct machine *c)
 {
-	struct machine *c = *state;
 	uint64_t root = machine_long_mode(c), pte;
 
 	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
@@ -279,6 +278,15 @@ static void a_write_over_a_clear_d_bit_sets_it(void **state)
 	assert_true(machine_peek(c, pte) & GPTE_D);
 	machine_store(c, pte, machine_peek(c, pte) & ~GPTE_D);
 	machine_invlpg(c, TEST_VIRT);
+	return pte;
+}
+
+/* H35: the guest cleared D; the next write sets it again, through no fix-up. */
+static void a_write_over_a_clear_d_bit_sets_it(void **state)
+{
+	struct machine *c = *state;
+	uint64_t pte = clear_d_bit(c);
+
 	for (unsigned i = 0; i < 2; i++) {
 		machine_load(c, TEST_VIRT);
 		assert_false(machine_peek(c, pte) & GPTE_D);
@@ -292,14 +300,8 @@ static void a_write_over_a_clear_d_bit_sets_it(void **state)
 static void a_write_over_a_d_bit_cleared_in_place_sets_it(void **state)
 {
 	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), pte;
+	uint64_t pte = clear_d_bit(c);
 
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_cr3(c, root);
-	log_one_page(c, TEST_VIRT);
-	pte = machine_pte(c, root, TEST_VIRT, 1);
-	machine_store(c, pte, machine_peek(c, pte) & ~GPTE_D);
-	machine_invlpg(c, TEST_VIRT);
 	machine_store(c, TEST_VIRT, 3);
 	assert_true(machine_peek(c, pte) & GPTE_D);
 }
