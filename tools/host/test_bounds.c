@@ -40,11 +40,17 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	int bad = test_teardown(state);
-
 	history_off();
+	return test_teardown(state);
+}
+
+/* All that the test has built is taken apart too, and nothing was out of bounds. */
+static void bounded(struct machine *c)
+{
+	assert_int_equal(mmu_zap_all(&c->mmu), MMU_RESUME);
 	print_message("at most %u sptes under one hold\n", history.longest);
-	return bad || history.violations || history.longest > STEP;
+	assert_int_equal(history.violations, 0);
+	assert_true(history.longest <= STEP);
 }
 
 /* ---- chains alone ---- */
@@ -65,6 +71,7 @@ static uint64_t costliest(struct chain *c, struct chain_reserve *r, unsigned fir
 			chain_remove(c, r->cache, entry[i]);
 		if (trace_accesses - before > most)
 			most = trace_accesses - before;
+		assert_true(most <= ACCESSES);
 	}
 	return most;
 }
@@ -102,8 +109,7 @@ static void a_long_chain_is_changed_without_a_search(void **state)
 	chain_unreserve(&r);
 	print_message("atomic accesses at most: add %lu, remove %lu, fill a hole %lu, remove all %lu\n", most[0],
 		most[1], most[2], most[3]);
-	for (unsigned i = 0; i < 4; i++)
-		assert_true(most[i] > 0 && most[i] <= ACCESSES);
+	assert_true(most[0] > 0 && most[1] > 0); /* they are counted */
 }
 
 /* ---- a guest ---- */
@@ -147,6 +153,7 @@ static void one_frame_under_100000_mappings(void **state)
 	}
 	machine_cr3(c, root);
 	assert_true(load_relaxed(&chain->length) <= 1); /* the identity's */
+	bounded(c);
 }
 
 static void full_tables_are_taken_apart_in_steps(void **state)
@@ -156,7 +163,7 @@ static void full_tables_are_taken_apart_in_steps(void **state)
 	machine_long_mode(c);
 	for (uint64_t a = 0; a < PAGES * PAGE_SIZE; a += PAGE_SIZE)
 		machine_access(c, a, 0, &(uint64_t){0});
-	assert_int_equal(mmu_zap_all(&c->mmu), MMU_RESUME);
+	bounded(c);
 	assert_int_equal(history.longest, STEP);
 }
 
@@ -180,6 +187,7 @@ static void a_host_store_to_a_table_of_many_roles(void **state)
 	drops = history.events[EVENT_DROP];
 	assert_true(mmu_write(&c->mmu, gpa(TEST_FREE), none, sizeof none));
 	assert_int_equal(history.events[EVENT_DROP] - drops, ROLES * STEP);
+	bounded(c);
 }
 
 #define BOUNDS_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
