@@ -188,8 +188,9 @@ static void svm_enter(struct vcpu *v, bool want_window, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
 	struct vmcb *m = x->vmcb;
+	bool injected = v->event.type != EVENT_NONE;
 
-	if ((v->changed & ~VCPU_RIP || v->event.type != EVENT_NONE || want_window != x->window) &&
+	if ((v->changed & ~VCPU_RIP || injected || want_window != x->window) &&
 		!prepare(v, want_window, e)) {
 		mmu_leave(&v->mmu);
 		return;
@@ -212,7 +213,7 @@ static void svm_enter(struct vcpu *v, bool want_window, struct exit *e)
 	v->interrupt_shadow = m->int_state & INT_STATE_SHADOW;
 	v->stale = VCPU_CR2 | VCPU_SEGMENTS | VCPU_TABLES;
 	v->event.type = EVENT_NONE;
-	svm_exit_decode(v, e);
+	svm_exit_decode(v, injected, e);
 }
 
 static void svm_flush(struct vcpu *v)

@@ -40,8 +40,8 @@ void svm_state_write_event(struct vcpu *v);
 void svm_state_load_registers(struct vcpu *v);
 void svm_state_save_registers(struct vcpu *v);
 
-/* svm_exit.c: what an exit was. */
-void svm_exit_decode(struct vcpu *v, struct exit *e);
+/* svm_exit.c: what an exit was. injected: the entry before it injected an event. */
+void svm_exit_decode(struct vcpu *v, bool injected, struct exit *e);
 void svm_exit_describe(struct vcpu *v, struct exit *e);
 
 #endif

@@ -77,16 +77,28 @@ static const uint8_t sized[SVM_EXITS] = {
 	[SVM_EXIT_XSETBV] = EXIT_XSETBV,
 };
 
+/* Is that what was being delivered? Only what the entry injected, or an exception that does not exit. (Bochs leaves the last
+ * one there when an INT n is interrupted.) */
+static bool believable(const struct vmcb *m, bool injected)
+{
+	uint64_t info = m->exit_int_info;
+
+	if (!(info & EVENT_VALID))
+		return false;
+	return injected || ((info >> EVENT_TYPE_SHIFT & EVENT_TYPE) == EVENT_TYPE_EXCEPTION &&
+				   !(m->exceptions >> (info & 31) & 1));
+}
+
 /* An event whose delivery the exit interrupted is delivered again (APM vol. 2, 15.7.2). One that an instruction raised
  * (INT n, INT3, INTO) is not: RIP is still at the instruction, which runs again. */
-static void redeliver(struct vcpu *v, const struct vmcb *m)
+static void redeliver(struct vcpu *v, const struct vmcb *m, bool injected)
 {
 	static const enum event_type type[] = {EVENT_INTERRUPT, EVENT_NONE, EVENT_NMI, EVENT_EXCEPTION, EVENT_NONE,
 		EVENT_NONE, EVENT_NONE, EVENT_NONE};
 	uint64_t info = m->exit_int_info;
 	uint8_t vector = info & EVENT_VECTOR;
 
-	if (!(info & EVENT_VALID))
+	if (!believable(m, injected))
 		return;
 	v->event = (struct event){
 		.type = type[info >> EVENT_TYPE_SHIFT & EVENT_TYPE],
@@ -162,7 +174,7 @@ static void decode_sized(const struct vcpu *v, const struct vmcb *m, struct exit
 		e->reason = EXIT_INSTRUCTION;
 }
 
-void svm_exit_decode(struct vcpu *v, struct exit *e)
+void svm_exit_decode(struct vcpu *v, bool injected, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
 	struct vmcb *m = x->vmcb;
@@ -175,7 +187,7 @@ void svm_exit_decode(struct vcpu *v, struct exit *e)
 		e->reason = m->exit_code == SVM_EXIT_INVALID ? EXIT_ENTRY_FAILED : EXIT_OTHER;
 		return;
 	}
-	redeliver(v, m);
+	redeliver(v, m, injected);
 	if (plain[code]) {
 		e->reason = plain[code];
 	} else if (sized[code]) {

@@ -92,8 +92,10 @@ void svm_state_write(struct vcpu *v)
 		m->rflags = v->rflags;
 		m->int_state = v->interrupt_shadow ? INT_STATE_SHADOW : 0;
 	}
-	if (changed & VCPU_CR2)
+	if (changed & VCPU_CR2) {
 		m->cr2 = v->cr2;
+		write_cr2(v->cr2); /* Bochs's VMRUN leaves the one in the VMCB alone */
+	}
 	if (!(changed & ~(VCPU_RIP | VCPU_FLOW | VCPU_CR2)))
 		return;
 	x->audit = true;

@@ -83,7 +83,7 @@ void vmx_state_write(struct vcpu *v)
 			vmwrite(VMCS_INTERRUPTIBILITY, 0);
 	}
 	if (changed & VCPU_CR2)
-		asm volatile("mov %0, %%cr2" : : "r"(v->cr2));
+		write_cr2(v->cr2);
 	if (!(changed & ~(VCPU_RIP | VCPU_FLOW | VCPU_CR2)))
 		return;
 	x->audit = true;
