@@ -3,6 +3,7 @@
 #   make            umbra.elf, the guest images and a bootable ISO in build/
 #   make run        two stress guests with four CPUs, on nested KVM where it works, else on Bochs; ON=qemu: on QEMU
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
+#   make check-nested  two guests under nested KVM (SVM), on Debian's kernel in an emulated machine
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
 #   make torture    random operations with real threads    (SECONDS=n in all, SEED=s)
@@ -51,7 +52,7 @@ UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
 UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
 IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
 
-.PHONY: all images run torture mutants models check iso lint bench bench-host clean deps deps-bench-host tests
+.PHONY: all images run torture mutants models check check-nested iso lint bench bench-host clean deps deps-bench-host tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -195,6 +196,9 @@ run: all
 
 check: all tests
 	tools/check --build $(BUILD) $(FILTER)
+
+check-nested: all
+	tools/check-nested --build $(BUILD)
 
 bench: all
 	tools/bench --build $(BUILD)
