@@ -39,7 +39,7 @@ IMAGES += insn
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
 	hv/font.c hv/frame.c hv/options.c hv/place.c hv/log.c hv/vmx_audit.c hv/vmx_audit_segments.c \
-	hv/svm_audit.c)
+	hv/svm_audit.c hv/svm_exit.c)
 
 COMMON := -std=gnu11 -g -Wall -Wextra -Werror -I. -MMD -MP -fno-strict-aliasing
 METAL = $(COMMON) -O2 -m64 -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) \

@@ -9,6 +9,7 @@
 #define SVM_LOCK_KEY (1u << 2)
 #define SVM_NEXT_RIP (1u << 3)
 #define SVM_FLUSH_BY_ASID (1u << 6)
+#define SVM_DECODE_ASSISTS (1u << 7)
 #define LEAF7_EBX_INVPCID (1u << 10)
 #define LEAF8_EBX_INVLPGB (1u << 3)
 #define LEAF8_EBX_RDPRU (1u << 4)
@@ -28,7 +29,7 @@ static const struct {
 	{SVM_NEXT_RIP, "next-RIP-save"},
 	{1u << 5, "clean-bits"},
 	{SVM_FLUSH_BY_ASID, "flush-by-ASID"},
-	{1u << 7, "decode-assists"},
+	{SVM_DECODE_ASSISTS, "decode-assists"},
 	{1u << 16, "virtual-GIF"},
 };
 
@@ -54,6 +55,7 @@ static void read_cap(struct svm_cap *c, struct cpuid svm)
 
 	c->asids = svm.ebx;
 	c->next_rip = svm.edx & SVM_NEXT_RIP;
+	c->decode_assists = c->next_rip && svm.edx & SVM_DECODE_ASSISTS;
 	c->flush_by_asid = svm.edx & SVM_FLUSH_BY_ASID;
 	/* QEMU 7.2 executes XSETBV in spite of its intercept. */
 	c->xsetbv_exits = !(cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR) || cpuid(LEAF_HYPERVISOR, 0).ebx != TCG_EBX;

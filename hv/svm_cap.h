@@ -10,6 +10,7 @@
 struct svm_cap {
 	uint32_t asids;                     /* 1 … asids-1 can be used */
 	bool next_rip, flush_by_asid;       /* exits save the next RIP; TLB_FLUSH_ASID */
+	bool decode_assists;                /* and exits of registers and INVLPG their operand; with next_rip alone */
 	bool xsetbv_exits;                  /* its intercept works */
 	unsigned phys_bits;                 /* the CPU's MAXPHYADDR */
 	uint32_t intercept2, intercept3;    /* of instructions that guests do not have, where the processor does */

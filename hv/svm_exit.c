@@ -2,7 +2,6 @@
 /* What an exit was: the VMCB's exit information in words of no vendor. What it leaves out (lengths without next-RIP save,
  * operands) exit_insn.c reads from the instruction. */
 #include "hv/svm.h"
-#include "hv/x86.h"
 
 #define DR6_SEEN 0x600fu /* B0 … B3, BD, BS */
 
@@ -150,16 +149,37 @@ static void decode_io(const struct vcpu *v, const struct vmcb *m, struct exit *e
 		e->reason = EXIT_INSTRUCTION; /* segment and address size */
 }
 
-/* Registers: all but their number, and whether it is a read, is in the instruction. */
-static bool decode_register(struct exit *e, uint32_t code)
+/* Registers: without decode assists all but their number, and whether it is a read, is in the instruction. */
+static void decode_register(const struct vcpu *v, const struct vmcb *m, struct exit *e, uint32_t code)
 {
 	static const enum exit_reason reason[] = {EXIT_CR_READ, EXIT_CR_WRITE, EXIT_DR_READ, EXIT_DR_WRITE};
+	uint8_t number = code & 15, gpr = m->exit_info1 & REGISTER_GPR;
 
-	if (code >= SVM_EXIT_EXCEPTION)
-		return false;
 	e->reason = EXIT_INSTRUCTION;
 	e->decodes = reason[code >> 4];
-	return true;
+	if (!svm_cap.decode_assists || (code < SVM_EXIT_DR_READ && !(m->exit_info1 & REGISTER_MOV)))
+		return;
+	e->reason = e->decodes;
+	e->length = (uint8_t)(m->next_rip - v->rip);
+	if (code >= SVM_EXIT_DR_READ) {
+		e->dr.number = number;
+		e->dr.gpr = gpr;
+		return;
+	}
+	e->cr.number = number;
+	e->cr.gpr = gpr;
+	e->cr.from_value = false;
+}
+
+static void decode_invlpg(const struct vcpu *v, const struct vmcb *m, struct exit *e)
+{
+	e->reason = EXIT_INSTRUCTION;
+	e->decodes = EXIT_INVLPG;
+	if (!svm_cap.decode_assists)
+		return;
+	e->reason = EXIT_INVLPG;
+	e->length = (uint8_t)(m->next_rip - v->rip);
+	e->page_fault.gva = gva(m->exit_info1);
 }
 
 /* Without next-RIP save the instruction itself tells its length. */
@@ -197,14 +217,15 @@ void svm_exit_decode(struct vcpu *v, bool injected, struct exit *e)
 	} else if (code == SVM_EXIT_IO) {
 		decode_io(v, m, e);
 	} else if (code == SVM_EXIT_INVLPG) {
-		e->reason = EXIT_INSTRUCTION;
-		e->decodes = EXIT_INVLPG;
+		decode_invlpg(v, m, e);
 	} else if (code == SVM_EXIT_ICEBP) {
 		e->reason = EXIT_INSTRUCTION;
 		e->decodes = EXIT_EXCEPTION;
 		e->exception.vector = VECTOR_DB;
 		e->exception.has_error = false;
-	} else if (!decode_register(e, code)) {
+	} else if (code < SVM_EXIT_EXCEPTION) {
+		decode_register(v, m, e, code);
+	} else {
 		e->reason = EXIT_OTHER;
 	}
 }

@@ -87,6 +87,9 @@ struct vmcb {
 #define		IOIO_SIZE_SHIFT 4
 #define		IOIO_SIZE 7u
 #define		IOIO_PORT_SHIFT 16
+/* of registers, in exit_info1, with decode assists; neither LMSW, SMSW nor CLTS is a MOV */
+#define		REGISTER_MOV (1UL << 63)
+#define		REGISTER_GPR 0xfu
 /* of MSRs, in exit_info1 */
 #define		MSR_ACCESS_WRITE 1u
 	uint64_t exit_int_info; /* as event_inject */
