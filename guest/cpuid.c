@@ -9,7 +9,7 @@
 #define ECX1_AVX BIT(28)
 #define ECX1_HYPERVISOR BIT(31)
 /* SSE3, PCLMULQDQ, SSSE3, FMA, CMPXCHG16B, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, AVX, F16C, RDRAND.
- * Hidden: MONITOR, VMX, SMX, debug store and power features, PCID, x2APIC, TSC deadline. */
+ * Hidden: MONITOR, VMX, SMX, debug store and power features, PCID (each load of CR3 flushes all, so that nothing could be kept by it), x2APIC, TSC deadline. */
 #define ECX1_SHOWN                                                                                                     \
 	(BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) | ECX1_XSAVE | \
 		ECX1_AVX | BIT(29) | BIT(30))
@@ -21,23 +21,25 @@
 #define EDX1_PGE BIT(13)
 #define EDX1_FXSR BIT(24)
 #define EDX1_SSE BIT(25)
-/* FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, CLFLUSH, MMX, FXSR, SSE, SSE2, SS.
- * Hidden: machine checks, APIC, PSE36, serial number, debug store, thermal features, HTT. */
+/* FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2, SS.
+ * Hidden: machine checks, APIC, serial number, debug store, thermal features, HTT. */
 #define EDX1_SHOWN                                                                                                     \
 	(BIT(0) | EDX1_VME | EDX1_DE | EDX1_PSE | EDX1_TSC | BIT(5) | EDX1_PAE | BIT(8) | BIT(11) | BIT(12) |          \
-		EDX1_PGE | BIT(15) | BIT(16) | BIT(19) | BIT(23) | EDX1_FXSR | EDX1_SSE | BIT(26) | BIT(27))
+		EDX1_PGE | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | EDX1_FXSR | EDX1_SSE | BIT(26) | BIT(27))
 #define EBX1_APIC_ID_SHIFT 24
 #define EBX1_CLFLUSH 0x0000ff00u
 
 /* Leaf 7. */
 #define EBX7_FSGSBASE BIT(0)
 #define EBX7_AVX2 BIT(5)
+#define EBX7_SMEP BIT(7)
+#define EBX7_SMAP BIT(20)
 /* AVX512 F, DQ, IFMA, PF, ER, CD, BW, VL. */
 #define EBX7_AVX512 (BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
 /* FSGSBASE, BMI1, AVX2, FDP, BMI2, ERMS, FCS/FDS, RDSEED, ADX, CLFLUSHOPT, CLWB, SHA, AVX512.
- * Hidden: TSC_ADJUST, SGX, HLE, SMEP, INVPCID, RTM, PQM, MPX, SMAP, PT. */
+ * SMEP, SMAP. Hidden: TSC_ADJUST, SGX, HLE, INVPCID (with PCID, see ECX1), RTM, PQM, MPX, PT. */
 #define EBX7_SHOWN                                                                                                     \
-	(EBX7_FSGSBASE | BIT(3) | EBX7_AVX2 | BIT(6) | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) | BIT(23) |       \
+	(EBX7_FSGSBASE | BIT(3) | EBX7_AVX2 | BIT(6) | EBX7_SMEP | EBX7_SMAP | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) | BIT(23) |       \
 		BIT(24) | BIT(29) | EBX7_AVX512)
 /* VBMI, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ. Hidden: UMIP, PKU, CET, LA57, RDPID and all else. */
 #define ECX7_AVX512 (BIT(1) | BIT(6) | BIT(11) | BIT(12) | BIT(14))
@@ -107,6 +109,7 @@ static const struct cr4_rule cr4_rules[] = {
 	{1UL << 10, false, 'd', EDX1_SSE},     /* OSXMMEXCPT */
 	{1UL << 16, true, 'b', EBX7_FSGSBASE}, /* FSGSBASE */
 	{1UL << 18, false, 'c', ECX1_XSAVE},   /* OSXSAVE */
+	{CR4_SMEP, true, 'b', EBX7_SMEP}, {CR4_SMAP, true, 'b', EBX7_SMAP},
 };
 
 static struct cpuid_regs masked(struct cpuid_regs r, struct cpuid_regs m)

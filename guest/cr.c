@@ -5,13 +5,40 @@
 /* CR0 bits that exist; others below bit 32 are ignored, above they fault. */
 #define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define CR0_PAGING (CR0_PG | CR0_WP | CR0_PE)
-#define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE)
+#define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP)
+/* A change of these loads the PDPTEs where PAE paging is on then, as each load of CR3 does (4.4.1). */
+#define CR0_LOADS_PDPTES (CR0_PG | CR0_CD | CR0_NW)
+#define CR4_LOADS_PDPTES (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
+#define PDPTE_RESERVED 0x1e6UL
 
-/* Hands the new values to the MMU, then makes them the vCPU's. */
-static enum cr_outcome set_paging(struct vcpu *v, struct mmu_paging p, const char **reason)
+static bool pae_paging(const struct mmu_paging *p)
+{
+	return (p->cr0 & CR0_PG) && (p->cr4 & CR4_PAE) && !(p->efer & EFER_LMA);
+}
+
+/* The four PDPTEs, from the table at CR3. False: one that is present has a reserved bit, or they are not in RAM, where all
+ * bits read as ones. */
+static bool load_pdptes(struct vcpu *v, struct mmu_paging *p)
+{
+	uint64_t reserved = PDPTE_RESERVED | ~0UL << v->model->phys_bits, pdpte[4];
+
+	if (!mmu_read(v->mmu.mmu, gpa(p->cr3 & 0xffffffe0), pdpte, sizeof pdpte))
+		return false;
+	for (unsigned i = 0; i < 4; i++) {
+		if (pdpte[i] & GPTE_P && pdpte[i] & reserved)
+			return false;
+		p->pdpte[i] = pdpte[i];
+	}
+	return true;
+}
+
+/* Hands the new values to the MMU, then makes them the vCPU's. load: this is one of the instructions that load the PDPTEs. */
+static enum cr_outcome set_paging(struct vcpu *v, struct mmu_paging p, bool load, const char **reason)
 {
 	struct mmu_fault f;
 
+	if (load && pae_paging(&p) && !load_pdptes(v, &p))
+		return CR_FAULT;
 	switch (mmu_set_paging(&v->mmu, &p, &f)) {
 	case MMU_RESUME:
 		if (p.cr0 != v->cr0 || p.cr4 != v->cr4 || p.efer != v->efer)
@@ -31,7 +58,13 @@ static enum cr_outcome set_paging(struct vcpu *v, struct mmu_paging p, const cha
 
 static struct mmu_paging paging_now(const struct vcpu *v)
 {
-	return (struct mmu_paging){.cr0 = v->cr0, .cr3 = v->cr3, .cr4 = v->cr4, .efer = v->efer};
+	struct mmu_paging p = v->mmu.paging; /* its PDPTEs */
+
+	p.cr0 = v->cr0;
+	p.cr3 = v->cr3;
+	p.cr4 = v->cr4;
+	p.efer = v->efer;
+	return p;
 }
 
 /* Switching paging on or off: the long-mode transitions. */
@@ -66,8 +99,8 @@ enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason
 		*reason = "real mode (CR0.PE=0) is not supported yet";
 		return CR_END;
 	}
-	if ((p.cr0 ^ v->cr0) & CR0_PAGING)
-		return set_paging(v, p, reason);
+	if ((p.cr0 ^ v->cr0) & (CR0_PAGING | (pae_paging(&p) ? CR0_LOADS_PDPTES : 0)))
+		return set_paging(v, p, (p.cr0 ^ v->cr0) & CR0_LOADS_PDPTES, reason);
 	v->cr0 = p.cr0;
 	v->changed |= VCPU_CONTROL;
 	return CR_DONE;
@@ -80,7 +113,7 @@ enum cr_outcome cr_write_cr3(struct vcpu *v, uint64_t value, const char **reason
 	if (vcpu_long_mode(v) && value >> v->model->phys_bits)
 		return CR_FAULT;
 	p.cr3 = value;
-	return set_paging(v, p, reason);
+	return set_paging(v, p, true, reason);
 }
 
 enum cr_outcome cr_write_cr4(struct vcpu *v, uint64_t value, const char **reason)
@@ -91,7 +124,7 @@ enum cr_outcome cr_write_cr4(struct vcpu *v, uint64_t value, const char **reason
 		return CR_FAULT;
 	p.cr4 = value;
 	if ((p.cr4 ^ v->cr4) & CR4_PAGING)
-		return set_paging(v, p, reason);
+		return set_paging(v, p, (p.cr4 ^ v->cr4) & CR4_LOADS_PDPTES, reason);
 	v->cr4 = value;
 	v->changed |= VCPU_CONTROL;
 	return CR_DONE;
@@ -117,7 +150,7 @@ enum cr_outcome cr_write_efer(struct vcpu *v, uint64_t value, const char **reaso
 		return CR_FAULT;
 	p.efer = value | (v->efer & EFER_LMA);
 	if ((p.efer ^ v->efer) & EFER_NXE)
-		return set_paging(v, p, reason);
+		return set_paging(v, p, false, reason);
 	v->efer = p.efer;
 	v->changed |= VCPU_CONTROL;
 	return CR_DONE;

@@ -125,6 +125,7 @@ enum {
 #define RFLAGS_DF (1UL << 10)
 #define RFLAGS_RF (1UL << 16)
 #define RFLAGS_VM (1UL << 17)
+#define RFLAGS_AC (1UL << 18)
 
 #define DR6_BS (1UL << 14)
 #define DR6_BD (1UL << 13)
@@ -142,6 +143,11 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 static inline unsigned vcpu_cpl(const struct vcpu *v)
 {
 	return v->seg[SS].attr >> SEG_DPL_SHIFT & 3;
+}
+/* Tells the MMU whether SMAP stops a data access of the supervisor's now; before mmu_fault and mmu_translate. */
+static inline void vcpu_note_ac(struct vcpu *v)
+{
+	v->mmu.ac = v->rflags & RFLAGS_AC && vcpu_cpl(v) < 3;
 }
 static inline bool vcpu_long_mode(const struct vcpu *v)
 {

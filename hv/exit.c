@@ -54,6 +54,10 @@ NOINLINE static enum runner_next page_fault(struct runner *r, struct exit *e)
 	struct vcpu *v = r->v;
 	struct mmu_fault f;
 
+	if (v->mmu.smap) {
+		guests.backend->fetch(v, VCPU_SEGMENTS);
+		vcpu_note_ac(v);
+	}
 	switch (mmu_fault(&v->mmu, e->page_fault.gva, e->page_fault.error, &f)) {
 	case MMU_RESUME:
 		return repaired(r, e);

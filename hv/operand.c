@@ -24,8 +24,10 @@ static enum mmu_outcome locate(
 {
 	uint32_t access = (write ? PF_W : 0) | (vcpu_cpl(v) == 3 ? PF_U : 0);
 	uint64_t room = PAGE_SIZE - (a & (PAGE_SIZE - 1));
-	enum mmu_outcome m = mmu_translate(&v->mmu, gva(a), access, &o->at[0], f);
+	enum mmu_outcome m;
 
+	vcpu_note_ac(v);
+	m = mmu_translate(&v->mmu, gva(a), access, &o->at[0], f);
 	o->bytes[0] = room < bytes ? (unsigned)room : bytes;
 	o->bytes[1] = bytes - o->bytes[0];
 	if (m != MMU_RESUME || !o->bytes[1])

@@ -39,6 +39,7 @@ static void print_code(struct vcpu *v)
 
 	if (!vcpu_long_mode(v))
 		at &= 0xffffffff;
+	v->mmu.ac = true; /* it is we who look */
 	while (n < CODE_BYTES && mmu_translate(&v->mmu, gva(at + n), 0, &a, &f) == MMU_RESUME &&
 		mmu_read(v->mmu.mmu, a, &byte[n], 1))
 		n++;

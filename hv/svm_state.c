@@ -13,6 +13,8 @@
 #define CR0_ALWAYS (CR0_PE | CR0_PG | CR0_WP | CR0_NE | CR0_ET)
 /* Of the guest's CR4, what never reaches the hardware: it would act on the shadow's tables. */
 #define CR4_HIDDEN (CR4_PGE | CR4_PSE)
+/* The same while the guest does not page: what is direct is open to the user, and not forbidden to the supervisor. */
+#define CR4_HIDDEN_UNPAGED (CR4_HIDDEN | CR4_SMEP | CR4_SMAP)
 
 /* Attributes: bits 15:12 of struct segment's are 11:8 of the VMCB's. */
 #define ATTR_LOW 0xffu
@@ -22,9 +24,10 @@
 static void write_control(const struct vcpu *v, struct vmcb *m)
 {
 	bool long_mode = vcpu_long_mode(v);
+	uint64_t hidden = v->cr0 & CR0_PG ? CR4_HIDDEN : CR4_HIDDEN_UNPAGED;
 
 	m->cr0 = (v->cr0 & CR0_GUEST) | CR0_ALWAYS;
-	m->cr4 = (v->cr4 & ~CR4_HIDDEN) | CR4_PAE;
+	m->cr4 = (v->cr4 & ~hidden) | CR4_PAE;
 	m->efer = (v->efer & EFER_SCE) | EFER_NXE | EFER_SVME | (long_mode ? EFER_LMA | EFER_LME : 0);
 }
 

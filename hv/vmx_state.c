@@ -13,15 +13,18 @@
 #define CR0_ALWAYS (CR0_PE | CR0_PG | CR0_WP | CR0_NE | CR0_ET)
 /* Of the guest's CR4, what never reaches the hardware: it would act on the shadow's tables or take a kick away. */
 #define CR4_HIDDEN (CR4_PGE | CR4_PSE)
+/* The same while the guest does not page: what is direct is open to the user, and not forbidden to the supervisor. */
+#define CR4_HIDDEN_UNPAGED (CR4_HIDDEN | CR4_SMEP | CR4_SMAP)
 
 static void write_control(struct vcpu *v)
 {
 	bool long_mode = vcpu_long_mode(v);
+	uint64_t hidden = v->cr0 & CR0_PG ? CR4_HIDDEN : CR4_HIDDEN_UNPAGED;
 	uint32_t entry = vmx_cap.use_entry & ~ENTRY_CTL_IA32E;
 
 	vmwrite(VMCS_GUEST_CR0, ((v->cr0 & CR0_GUEST) | CR0_ALWAYS | vmx_cap.cr0_must) & vmx_cap.cr0_may);
 	vmwrite(VMCS_CR0_SHADOW, v->cr0);
-	vmwrite(VMCS_GUEST_CR4, ((v->cr4 & ~CR4_HIDDEN) | CR4_PAE | CR4_VMXE | vmx_cap.cr4_must) & vmx_cap.cr4_may);
+	vmwrite(VMCS_GUEST_CR4, ((v->cr4 & ~hidden) | CR4_PAE | CR4_VMXE | vmx_cap.cr4_must) & vmx_cap.cr4_may);
 	vmwrite(VMCS_CR4_SHADOW, v->cr4);
 	vmwrite(VMCS_ENTRY_CONTROLS, entry | (long_mode ? ENTRY_CTL_IA32E : 0));
 	if (vmx_cap.use_efer) {

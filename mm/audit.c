@@ -47,19 +47,19 @@ static bool all_unsync(struct mmu *m, gfn_t f)
 /* What the guest's tables allow here, for a table in step with them. */
 static void check_leaf_rights(struct audit *a, struct shadow *s, unsigned i, uint64_t spte)
 {
-	uint64_t gpte = s->role.direct ? 0 : load_acquire(&s->guest[i]);
+	uint64_t gpte = s->role.direct ? 0 : shadow_gpte(s, i);
 	unsigned access = s->role.access, level = s->role.level;
 	bool dirty = s->role.dirty;
 	gfn_t f = gfn(s->gfn.v + i * gpte_pages(level));
 
 	if (!s->role.direct) {
-		if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || !gpte_is_leaf(gpte, level)) {
+		if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || !gpte_is_leaf(gpte, level, s->role.mode)) {
 			report(a, "M10 leaf over a gpte that is not present and accessed", gpte, spte);
 			return;
 		}
 		access &= gpte_access(gpte, s->role.nx);
 		dirty = gpte & GPTE_D;
-		f = gpte_leaf_gfn(gpte, level);
+		f = shadow_leaf_gfn(s, i, gpte);
 	}
 	if (slot_gfn(slot_owner(spte_hfn(spte)), spte_hfn(spte)).v != f.v)
 		report(a, "M10 leaf maps another page than the guest's table", spte, f.v);
@@ -122,7 +122,7 @@ static void check_link(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		report(a, "M3 link to a page that is not LIVE", spte, child->gfn.v);
 	if (s->unsync)
 		return;
-	gpte = s->role.direct ? 0 : load_acquire(&s->guest[i]);
+	gpte = s->role.direct ? 0 : shadow_gpte(s, i);
 	shadow_child(s, i, gpte, &f, &r);
 	/* The guest's D bit may have been set through another shadow of this table since: narrower, and mended by the write */
 	if (!child->role.dirty)

@@ -48,9 +48,12 @@ static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
 
 	rcu_read_lock(RCU_PUBLISH);
 	p = shadow_walk(v, a, &level);
+	if (!p)
+		goto out;
 	park("fixup-found");
 	s = load_acquire(p); /* partner: leaf_install */
-	if (!(s & SPTE_P) || spte_level(s) != 1 || !(s & SPTE_MMU_WRITABLE) || ((error & PF_U) && !(s & SPTE_U)))
+	if (!(s & SPTE_P) || spte_level(s) != 1 || !(s & SPTE_MMU_WRITABLE) ||
+		(error & PF_U ? !(s & SPTE_U) : (s & SPTE_U) && v->smap && !v->ac))
 		goto out;
 	slot = slot_owner(spte_hfn(s));
 	if (!slot || slot->mmu != v->mmu)
@@ -174,7 +177,7 @@ static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 	if (write && !(access & ACC_W)) {
 		/* a supervisor's write with CR0.WP = 0: open it for writes, close it to the user (DESIGN section 10) */
 		writable = true;
-		access &= ~ACC_U;
+		access &= s->role.smep ? ~(ACC_U | ACC_X) : ~ACC_U;
 	}
 	if (writable && load_acquire(slot_tables(slot, page, 1))) { /* raised under this lock */
 		writable = write;
@@ -208,7 +211,7 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 {
 	struct shadow *s = shadow_root(v, a);
 
-	if (load_relaxed(&s->state) != SHADOW_LIVE) {
+	if (!s || load_relaxed(&s->state) != SHADOW_LIVE) {
 		v->root_stale = true;
 		todo->wait = true;
 		return MMU_RETRY;
@@ -295,14 +298,14 @@ static bool read_gpte(struct mmu_vcpu *v, struct shadow *s, unsigned index, uint
 		*page = gfn(s->gfn.v + index);
 		return walk_allowed(v, s->role.access, error) && (s->role.dirty || !(error & PF_W));
 	}
-	*gpte = load_acquire(&s->guest[index]); /* partner: the guest */
+	*gpte = shadow_gpte(s, index);
 	if (!(*gpte & GPTE_P) || (*gpte & v->reserved) ||
 		!walk_allowed(v, s->role.access & gpte_access(*gpte, s->role.nx), error))
 		return false;
 	set = *gpte | GPTE_A | (error & PF_W ? GPTE_D : 0);
 	if (set != *gpte) { /* as walk.c does it */
 		park("quick-read");
-		if (!cmpxchg_seq(&s->guest[index], gpte, set))
+		if (!gpte_cmpxchg(shadow_guest_at(s, index), s->narrow, gpte, set))
 			return false;
 		*gpte = set;
 		slot_mark_dirty(slot_find(v->mmu, s->gfn), s->gfn);
@@ -324,7 +327,7 @@ static bool quick_locked(struct mmu_vcpu *v, gva_t a, uint32_t error)
 	if (shadow_pending(m, true))
 		return false;
 	p = shadow_walk(v, a, &level);
-	if (level != 1)
+	if (!p || level != 1)
 		return false;
 	s = shadow_of_spte(p);
 	if (load_relaxed(&s->state) != SHADOW_LIVE || !read_gpte(v, s, spte_index(p), error, &gpte, &page))

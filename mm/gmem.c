@@ -13,7 +13,19 @@
 #include "mm/shadow.h"
 #include "mm/tlb.h"
 
-#define PIECE 512 /* bytes stored between two lock breaks: 64 entries */
+#define PIECE 128 /* bytes stored between two lock breaks: 32 narrow entries, of which 64 sptes may depend */
+
+/* The guest's entries from `first` to `last`, as far as s shadows them. */
+static bool drop_entries(struct shadow *s, unsigned first, unsigned last)
+{
+	unsigned each = s->narrow && s->role.level > 1 ? 2 : 1, base = shadow_guest_index(s, 0);
+	bool upper = false;
+
+	for (unsigned g = first < base ? base : first; g <= last && g - base < TABLE_ENTRIES / each; g++)
+		for (unsigned k = 0; k < each; k++)
+			upper |= shadow_drop(s, (g - base) * each + k);
+	return upper;
+}
 
 /* The next shadow of f, pinned, for the lock is dropped between two of them; s, which was, no longer is. If s was
  * killed meanwhile it leads nowhere: from the first one again, where nothing is left to drop. Lock held. */
@@ -31,7 +43,7 @@ static struct shadow *next_pinned(struct mmu *m, gfn_t f, struct shadow *s)
 
 /* One hold of the lock for each shadow: a guest has a page shadowed in as many roles as it likes. A shadow that is made
  * meanwhile reads what was stored. */
-static void drop_shadows(struct mmu *m, gfn_t f, uint64_t offset, uint64_t bytes)
+static void drop_shadows(struct mmu *m, gfn_t f, unsigned offset, unsigned bytes)
 {
 	struct shadow *s = 0;
 	bool upper = false;
@@ -39,8 +51,11 @@ static void drop_shadows(struct mmu *m, gfn_t f, uint64_t offset, uint64_t bytes
 	do {
 		lock_take(&m->lock);
 		s = next_pinned(m, f, s);
-		for (uint64_t i = offset / 8; s && i <= (offset + bytes - 1) / 8; i++)
-			upper |= shadow_drop(s, i);
+		if (s) {
+			unsigned entry = s->narrow ? 4 : 8;
+
+			upper |= drop_entries(s, offset / entry, (offset + bytes - 1) / entry);
+		}
 		lock_drop(&m->lock);
 	} while (s);
 	if (upper)
@@ -86,7 +101,7 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 			park("gmem-stored");
 			slot_mark_dirty(s, f);
 			if (load_seq(slot_tables(s, f, 1))) /* partner: shadow_new */
-				drop_shadows(m, f, a.v % PAGE_SIZE, n);
+				drop_shadows(m, f, (unsigned)(a.v % PAGE_SIZE), (unsigned)n);
 		}
 		rcu_read_unlock(RCU_PUBLISH);
 		if (!s)

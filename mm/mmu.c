@@ -120,24 +120,37 @@ bool reserve_fill(struct mmu_vcpu *v)
 	       chain_reserve(&v->parents, CHAIN_RESERVE);
 }
 
-/* gfn and role of root i; the number of roots. */
-static unsigned root_identity(const struct mmu_vcpu *v, unsigned i, gfn_t *f, union role *r)
+static unsigned roots(const struct mmu_vcpu *v)
 {
-	*r = (union role){.access = ACC_ALL};
-	if (!(v->paging.cr0 & CR0_PG)) {
-		r->level = 2;
-		r->mode = ROLE_UNPAGED;
+	return v->mode == PAGING_LONG ? 1 : 4;
+}
+
+/* gfn and role of root i. False: there is none, for its PDPTE is not present. */
+static bool root_identity(const struct mmu_vcpu *v, unsigned i, gfn_t *f, union role *r)
+{
+	*r = (union role){.access = ACC_ALL, .level = 2, .mode = v->mode};
+	if (v->mode == PAGING_OFF) {
 		r->direct = 1;
 		r->dirty = 1;
 		*f = gfn((uint64_t)i << 18);
-		return 4;
+		return true;
 	}
-	r->level = 4;
-	r->mode = ROLE_LONG;
-	r->nx = (v->paging.efer & EFER_NXE) != 0;
+	r->nx = v->nxe;
 	r->wp = (v->paging.cr0 & CR0_WP) != 0;
-	*f = gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS));
-	return 1;
+	r->smep = !r->wp && (v->paging.cr4 & CR4_SMEP);
+	if (v->mode == PAGING_LONG) {
+		r->level = 4;
+		*f = gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS));
+		return true;
+	}
+	if (v->mode == PAGING_PAE) {
+		*f = gpte_gfn(v->paging.pdpte[i]);
+		/* one that is not in RAM: each walk finds that out again */
+		return (v->paging.pdpte[i] & GPTE_P) && slot_find(v->mmu, *f);
+	}
+	r->quadrant = i;
+	*f = gpa_gfn(gpa(v->paging.cr3 & 0xfffff000));
+	return true;
 }
 
 static void replace_root(struct mmu_vcpu *v, unsigned i, struct shadow *s)
@@ -158,12 +171,17 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 {
 	struct mmu *m = v->mmu;
 	struct shadow *s, *build = 0;
-	bool sync = false;
+	bool sync = false, present;
 	union role r;
 	gfn_t g;
 
-	root_identity(v, i, &g, &r);
+	present = root_identity(v, i, &g, &r);
 	lock_take(&m->lock);
+	if (!present) {
+		replace_root(v, i, 0);
+		lock_drop(&m->lock);
+		return MMU_RESUME;
+	}
 	s = v->root[i];
 	if (!s || s->gfn.v != g.v || s->role.word != r.word || load_relaxed(&s->state) != SHADOW_LIVE)
 		s = shadow_find(m, g, r);
@@ -192,14 +210,12 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
 {
 	struct mmu *m = v->mmu;
-	union role r;
-	gfn_t g;
-	unsigned n = root_identity(v, 0, &g, &r), tries = RELOAD_TRIES;
+	unsigned n = roots(v), tries = n * RELOAD_TRIES;
 
 	if (v->sync_wanted && sync_all(m) == MMU_RETRY)
 		return MMU_RETRY;
 	v->sync_wanted = false;
-	if (!r.direct && !slot_find(m, g)) {
+	if (v->mode != PAGING_OFF && v->mode != PAGING_PAE && !slot_find(m, gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS)))) {
 		f->reason = "page-table root outside memory";
 		return MMU_END;
 	}
@@ -217,7 +233,7 @@ enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
 		else if (o == MMU_END || !again || --tries == 0)
 			return o;
 	}
-	if (v->root[n % 4]) { /* the mode changed */
+	if (n == 1 && (v->root[1] || v->root[2] || v->root[3])) { /* the mode changed */
 		lock_take(&m->lock);
 		for (unsigned i = n; i < 4; i++)
 			replace_root(v, i, 0);
@@ -227,16 +243,26 @@ enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
 	return MMU_RESUME;
 }
 
+static enum paging_mode mode_of(const struct mmu_paging *p)
+{
+	if (!(p->cr0 & CR0_PG))
+		return PAGING_OFF;
+	if (p->efer & EFER_LMA)
+		return PAGING_LONG;
+	if (p->cr4 & CR4_PAE)
+		return PAGING_PAE;
+	return p->cr4 & CR4_PSE ? PAGING_PSE : PAGING_32;
+}
+
 enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, struct mmu_fault *f)
 {
-	if ((p->cr0 & CR0_PG) && !(p->efer & EFER_LMA)) {
-		f->reason = "paging without long mode is not supported yet";
-		return MMU_END;
-	}
 	if (shadow_pending(v->mmu, false) && sync_all(v->mmu) == MMU_RETRY)
 		return MMU_RETRY;
 	v->paging = *p;
-	v->reserved = walk_reserved_always(v->mmu, p->efer & EFER_NXE);
+	v->mode = mode_of(p);
+	v->nxe = (p->efer & EFER_NXE) && (v->mode == PAGING_LONG || v->mode == PAGING_PAE);
+	v->smap = v->mode != PAGING_OFF && (p->cr4 & CR4_SMAP);
+	v->reserved = walk_reserved_always(v->mmu, v->mode, v->nxe);
 	v->root_stale = true;
 	store_relaxed(&v->seen, 0);
 	return mmu_reload(v, f) == MMU_END ? MMU_END : MMU_RESUME; /* a RETRY is done again before the entry */
@@ -244,7 +270,7 @@ enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, 
 
 hpa_t mmu_root(const struct mmu_vcpu *v)
 {
-	return host_phys(v->paging.cr0 & CR0_PG ? (void *)v->root[0]->table : (void *)v->pae_root);
+	return host_phys(v->mode == PAGING_LONG ? (void *)v->root[0]->table : (void *)v->pae_root);
 }
 
 enum mmu_outcome mmu_zap_all(struct mmu *m)

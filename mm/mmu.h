@@ -3,6 +3,7 @@
 #ifndef MM_MMU_H
 #define MM_MMU_H
 
+#include "mm/gpte.h"
 #include "mm/lock.h"
 #include "mm/slot.h"
 
@@ -32,12 +33,15 @@ enum mmu_outcome {
 #define CR4_PSE (1UL << 4)
 #define CR4_PAE (1UL << 5)
 #define CR4_PGE (1UL << 7)
+#define CR4_SMEP (1UL << 20)
+#define CR4_SMAP (1UL << 21)
 #define EFER_LME (1UL << 8)
 #define EFER_LMA (1UL << 10)
 #define EFER_NXE (1UL << 11)
 
-/* The guest-visible paging registers. */
-struct mmu_paging { uint64_t cr0, cr3, cr4, efer; };
+/* The guest-visible paging registers. pdpte: with PAE paging, the four entries as they were loaded from CR3's table; their
+ * reserved bits are clear (the loader faults). */
+struct mmu_paging { uint64_t cr0, cr3, cr4, efer, pdpte[4]; };
 
 struct mmu_fault {
 	gva_t gva;
@@ -135,12 +139,18 @@ struct mmu {
 struct mmu_vcpu {
 	struct mmu *mmu;
 	struct mmu_paging paging;
-	uint64_t reserved;        /* bits reserved in every gpte: above phys_bits, and NX without EFER.NXE */
+	enum paging_mode mode;    /* of paging; likewise the next three */
+	bool nxe;                 /* NX counts */
+	bool smap;                /* SMAP does */
+	uint64_t reserved;        /* bits reserved in every gpte: walk_reserved_always */
+	bool ac;                  /* SMAP lets supervisor data accesses pass: EFLAGS.AC is set and CPL < 3. The caller's, before
+	                           * mmu_fault and mmu_translate */
 	atomic32 in_guest;        /* 1 from before the generation check until the first act after the exit */
 	atomic32 cpu;             /* where it runs, for kicks; valid while in_guest */
 	atomic64 seen;            /* generation its TLB on `cpu` is good for; 0 = flush before the next entry */
 	uint64_t want;            /* generation sampled by the entry that found itself behind */
-	struct shadow *root[4];   /* pinned: level-4 root in [0], or the four level-2 shadows of a 32-bit guest */
+	struct shadow *root[4];   /* pinned: level-4 root in [0], or the level-2 shadows of a guest without long mode, one
+	                           * a GiB; 0: a PDPTE that is not present, or whose table is not in RAM */
 	spte_t *pae_root;         /* page below 4 GiB: the four PDPTEs of a guest without long mode */
 	bool root_stale;          /* reload before the next entry */
 	bool sync_wanted;         /* an INVLPG's sync met another flow: again at the reload */

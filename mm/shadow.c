@@ -80,6 +80,7 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 	}
 	slot = slot_find(m, f);
 	s->guest = hfn_virt(slot_hfn(slot, f));
+	s->narrow = gpte_narrow(r.mode);
 	/* The count first: from here on every install of this frame sees a page table. */
 	slot_table_add(slot, f);
 	store_relaxed(&s->state, SHADOW_BUILDING);

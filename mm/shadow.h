@@ -19,29 +19,27 @@
 #include "mm/gpte.h"
 #include "mm/mmu.h"
 
-enum role_mode { ROLE_UNPAGED, ROLE_32, ROLE_PAE, ROLE_LONG };
-
 /* What a shadow page is, beside its gfn. Compared as a whole word. */
 union role {
 	struct {
 		uint32_t level : 3;  /* 1 … 4 */
-		uint32_t mode : 2;   /* enum role_mode */
+		uint32_t mode : 3;   /* enum paging_mode */
 		uint32_t direct : 1; /* shadows no table: gfn is the first page of the memory it maps linearly */
-		uint32_t quadrant : 2;
+		uint32_t quadrant : 2; /* which part of a narrow table: 256 entries of a directory, 512 of a page table */
 		uint32_t access : 3; /* ACC_ of the parents */
 		uint32_t dirty : 1;  /* direct: the guest's D bit of the large page, 1 when unpaged; else 0 */
 		uint32_t nx : 1;     /* EFER.NXE */
 		uint32_t wp : 1;     /* CR0.WP */
-		uint32_t smep : 1, smap : 1;
+		uint32_t smep : 1;   /* CR4.SMEP while CR0.WP is 0: what is opened for the supervisor alone has NX */
 	};
 	uint32_t word;
 };
 _Static_assert(sizeof(union role) == 4, "a role is one word");
 /* The same fields in the word, for the fault path; tools/host/test_mmu.c compares the two. */
 #define ROLE_LEVEL_ONE 1u
-#define ROLE_DIRECT (1u << 5)
-#define ROLE_ACCESS(acc) ((uint32_t)(acc) << 8)
-#define ROLE_DIRTY (1u << 11)
+#define ROLE_DIRECT (1u << 6)
+#define ROLE_ACCESS(acc) ((uint32_t)(acc) << 9)
+#define ROLE_DIRTY (1u << 12)
 
 enum shadow_state { SHADOW_BUILDING = 1, SHADOW_LIVE, SHADOW_DYING };
 
@@ -51,7 +49,8 @@ struct shadow {
 	struct mmu *mmu;
 	gfn_t gfn;
 	union role role;
-	atomic64 *guest;          /* the guest table's entries in host memory, while its slot lives; 0 when direct */
+	void *guest;              /* the guest's table in host memory, while its slot lives; 0 when direct */
+	bool narrow;              /* its entries are of 32 bits */
 	atomic32 state;           /* enum shadow_state; written under the lock, read by mmu_enter without it */
 	bool unsync;
 	const void *syncing;      /* the flow that is between its first protection and its last read; a write clears it */
@@ -73,19 +72,22 @@ extern struct slab_cache shadow_cache, rmap_cache, parent_cache;
 static inline struct shadow *shadow_of_spte(spte_t *s) { return slab_side(&shadow_cache, spte_table(s)); }
 static inline struct shadow *shadow_of_link(uint64_t spte) { return slab_side(&shadow_cache, hfn_virt(spte_hfn(spte))); }
 
-/* The shadow root that translates a. */
+/* The shadow root that translates a; 0 when its PDPTE is not present. */
 static inline struct shadow *shadow_root(const struct mmu_vcpu *v, gva_t a)
 {
-	return v->root[v->paging.cr0 & CR0_PG ? 0 : a.v >> 30 & 3];
+	return v->root[v->mode == PAGING_LONG ? 0 : a.v >> 30 & 3];
 }
 
-/* The spte where the hardware's walk of a ends: a leaf, or one that is not present; *level: of its table. In a section;
- * without the lock the tables passed may have been reused as others. */
+/* The spte where the hardware's walk of a ends: a leaf, or one that is not present; *level: of its table. 0 when there is no
+ * root. In a section; without the lock the tables passed may have been reused as others. */
 static inline spte_t *shadow_walk(const struct mmu_vcpu *v, gva_t a, unsigned *level)
 {
 	struct shadow *root = shadow_root(v, a);
-	struct table *t = root->table;
+	struct table *t;
 
+	if (!root)
+		return 0;
+	t = root->table;
 	for (unsigned l = root->role.level;; l--) {
 		spte_t *p = &t->spte[gpte_index(a, l)];
 		uint64_t s = load_acquire(p); /* partner: shadow_link, leaf_install */
@@ -131,6 +133,34 @@ static inline bool shadow_pending(const struct mmu *m, bool upper)
 void shadow_set_unsync(struct shadow *s);
 void shadow_clear_unsync(struct shadow *s);
 
+/* The guest's entry that entry `index` of s, which is not direct, shadows. Of a narrow directory, two entries of ours
+ * shadow one: each half of its 4 MiB. */
+static inline unsigned shadow_guest_index(const struct shadow *s, unsigned index)
+{
+	if (!s->narrow)
+		return index;
+	return s->role.level == 1 ? s->role.quadrant * 512u + index : s->role.quadrant * 256u + index / 2;
+}
+static inline void *shadow_guest_at(const struct shadow *s, unsigned index)
+{
+	if (!s->narrow)
+		return (atomic64 *)s->guest + index;
+	return (atomic32 *)s->guest + shadow_guest_index(s, index);
+}
+static inline uint64_t shadow_gpte(const struct shadow *s, unsigned index)
+{
+	return gpte_load(shadow_guest_at(s, index), s->narrow);
+}
+/* The first page that entry `index` of s maps where its gpte maps memory. */
+static inline gfn_t shadow_leaf_gfn(const struct shadow *s, unsigned index, uint64_t gpte)
+{
+	unsigned level = s->role.level;
+
+	if (!s->narrow)
+		return gpte_leaf_gfn(gpte, level);
+	return gfn(gpte_narrow_leaf_gfn(gpte, level).v + (level == 1 ? 0 : index % 2 * gpte_pages(2)));
+}
+
 /* What a shadow entry of s over gpte ought to link: the child's gfn and role. gpte is ignored where s is direct. Level > 1. */
 static inline void shadow_child(const struct shadow *s, unsigned index, uint64_t gpte, gfn_t *f, union role *r)
 {
@@ -142,10 +172,13 @@ static inline void shadow_child(const struct shadow *s, unsigned index, uint64_t
 		return;
 	}
 	r->word &= ~ROLE_ACCESS(ACC_ALL & ~gpte_access(gpte, s->role.nx));
+	if (s->narrow)
+		r->quadrant = index % 2;
 	*f = gpte_gfn(gpte);
-	if (gpte_is_leaf(gpte, level)) {
+	if (gpte_is_leaf(gpte, level, s->role.mode)) {
 		r->word |= ROLE_DIRECT | (gpte & GPTE_D ? ROLE_DIRTY : 0);
-		*f = gpte_leaf_gfn(gpte, level);
+		r->quadrant = 0;
+		*f = shadow_leaf_gfn(s, index, gpte);
 	}
 }
 

@@ -119,7 +119,7 @@ enum mmu_outcome sync_build(struct shadow *s)
 static bool sync_leaf(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old, struct slot *slot)
 {
 	unsigned level = s->role.level, access = s->role.access & gpte_access(gpte, s->role.nx);
-	gfn_t page = gpte_leaf_gfn(gpte, level);
+	gfn_t page = shadow_leaf_gfn(s, index, gpte);
 	uint64_t value;
 	bool writable;
 
@@ -147,16 +147,16 @@ static bool link_current(struct shadow *s, unsigned index, uint64_t gpte, uint64
 /* Reads one entry that is not 0 again. reserved: bits that no gpte may have; slot: a guess where its frame lies. */
 static void read_entry(struct shadow *s, unsigned index, uint64_t reserved, struct slot *slot)
 {
-	uint64_t old = load_relaxed(&s->table->spte[index]), gpte = load_acquire(&s->guest[index]); /* partner: the guest */
+	uint64_t old = load_relaxed(&s->table->spte[index]), gpte = shadow_gpte(s, index);
 	unsigned level = s->role.level;
 	bool upper = false;
 
 	if (level > 1)
 		reserved |= GPTE_PS; /* looked at more closely */
 	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) ||
-		((gpte & reserved) && walk_reserved(s->mmu, gpte, level, s->role.nx)))
+		((gpte & reserved) && walk_reserved(s->mmu, gpte, level, s->role.mode, s->role.nx)))
 		upper = shadow_drop(s, index);
-	else if (spte_is_leaf(old) && gpte_is_leaf(gpte, level))
+	else if (spte_is_leaf(old) && gpte_is_leaf(gpte, level, s->role.mode))
 		upper = sync_leaf(s, index, gpte, old, slot);
 	else if (spte_is_leaf(old) || !link_current(s, index, gpte, old))
 		upper = shadow_drop(s, index);
@@ -167,7 +167,7 @@ static void read_entry(struct shadow *s, unsigned index, uint64_t reserved, stru
 static void read_step(struct shadow *s, unsigned first)
 {
 	struct mmu *m = s->mmu;
-	uint64_t reserved = walk_reserved_always(m, s->role.nx);
+	uint64_t reserved = walk_reserved_always(m, s->role.mode, s->role.nx);
 	struct slot *slot = slot_find(m, s->gfn);
 
 	for (unsigned i = first; i < first + STEP; i++)
@@ -276,7 +276,11 @@ static bool read_leaf(struct mmu_vcpu *v, gva_t a)
 	struct mmu *m = v->mmu;
 	unsigned level;
 	spte_t *p = shadow_walk(v, a, &level);
-	struct shadow *s = shadow_of_spte(p);
+	struct shadow *s;
+
+	if (!p)
+		return true;
+	s = shadow_of_spte(p);
 
 	if (s->role.direct || spte_level(load_relaxed(p)) > 1) {
 		/* a large page, or a piece of one: every vCPU is to drop all of its pieces, at its own INVLPG */

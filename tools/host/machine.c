@@ -118,7 +118,7 @@ static bool walk_start(struct machine *c, uint64_t at, unsigned *level, struct m
 		}
 	}
 	*level = 4;
-	if (!(c->vcpu.paging.cr0 & CR0_PG)) {
+	if (c->vcpu.mode != PAGING_LONG) {
 		uint64_t pdpte = load_acquire(&table[at >> 30 & 3]);
 
 		if (!(pdpte & SPTE_P))
@@ -135,6 +135,19 @@ static bool walk_start(struct machine *c, uint64_t at, unsigned *level, struct m
 static bool set_flags(spte_t *p, uint64_t s, uint64_t flags)
 {
 	return (s & flags) == flags || cmpxchg_seq(p, &s, s | flags);
+}
+
+/* What the shadow's rights, and CR4 as the guest has it while it pages, make of an access (SDM vol. 3, 4.6.1). */
+static bool allowed(const struct machine *c, uint64_t rights, uint32_t access)
+{
+	const struct mmu_vcpu *v = &c->vcpu;
+
+	if (((access & PF_U) && !(rights & SPTE_U)) || ((access & PF_W) && !(rights & SPTE_W)) ||
+		((access & PF_I) && (rights & SPTE_NX)))
+		return false;
+	if (v->mode == PAGING_OFF || (access & PF_U) || !(rights & SPTE_U))
+		return true;
+	return access & PF_I ? !(v->paging.cr4 & CR4_SMEP) : v->ac || !(v->paging.cr4 & CR4_SMAP);
 }
 
 /* The hardware's walk: true with a filled TLB entry, or the error code of a #PF. Sets A in what it reads, D in the leaf; what
@@ -166,8 +179,7 @@ again:
 			continue;
 		}
 		*error |= PF_P;
-		if (((access & PF_U) && !(now.rights & SPTE_U)) || ((access & PF_W) && !(now.rights & SPTE_W)) ||
-			((access & PF_I) && now.nx))
+		if (!allowed(c, now.rights | now.nx, access))
 			return false;
 		if (!set_flags(p, s, access & PF_W ? SPTE_A | SPTE_D : SPTE_A))
 			goto again;
@@ -180,10 +192,9 @@ again:
 	}
 }
 
-static bool tlb_allows(const struct machine_tlb *e, uint64_t at, uint32_t access)
+static bool tlb_allows(const struct machine *c, const struct machine_tlb *e, uint64_t at, uint32_t access)
 {
-	return e->valid && e->page == at >> PAGE_SHIFT && !((access & PF_U) && !(e->spte & SPTE_U)) &&
-	       !((access & PF_W) && !(e->spte & SPTE_W)) && !((access & PF_I) && (e->spte & SPTE_NX));
+	return e->valid && e->page == at >> PAGE_SHIFT && allowed(c, e->spte, access);
 }
 
 static bool reach(struct machine *c, uint64_t at, uint32_t access, uint64_t *value, uint32_t *error)
@@ -191,7 +202,7 @@ static bool reach(struct machine *c, uint64_t at, uint32_t access, uint64_t *val
 	struct machine_tlb *e = tlb_entry(c, at);
 	uint64_t *p;
 
-	if (!tlb_allows(e, at, access) && !hardware_walk(c, at, access, e, error))
+	if (!tlb_allows(c, e, at, access) && !hardware_walk(c, at, access, e, error))
 		return false;
 	p = (uint64_t *)((char *)hfn_virt(spte_hfn(e->spte)) + at % PAGE_SIZE);
 	if (access & PF_W)
@@ -268,13 +279,18 @@ void machine_invlpg(struct machine *c, uint64_t at)
 	memset(cache(c)->psc, 0, sizeof cache(c)->psc); /* of every address (4.10.4.1) */
 }
 
+void machine_set(struct machine *c, const struct mmu_paging *p)
+{
+	machine_exit(c);
+	if (mmu_set_paging(&c->vcpu, p, &c->fault) != MMU_RESUME)
+		die("paging refused", p->cr3);
+}
+
 void machine_paging(struct machine *c, uint64_t cr0, uint64_t root, uint64_t efer)
 {
 	struct mmu_paging p = {.cr0 = cr0, .cr3 = root, .cr4 = CR4_PAE, .efer = efer};
 
-	machine_exit(c);
-	if (mmu_set_paging(&c->vcpu, &p, &c->fault) != MMU_RESUME)
-		die("paging refused", root);
+	machine_set(c, &p);
 }
 
 void machine_cr3(struct machine *c, uint64_t root)
@@ -331,8 +347,7 @@ uint64_t machine_peek(struct machine *c, uint64_t at)
 
 uint64_t machine_spte(struct machine *c, uint64_t at)
 {
-	bool paged = c->vcpu.paging.cr0 & CR0_PG;
-	struct shadow *root = c->vcpu.root[paged ? 0 : at >> 30 & 3];
+	struct shadow *root = shadow_root(&c->vcpu, gva(at));
 	struct table *t = root->table;
 
 	for (unsigned level = root->role.level;; level--) {

@@ -80,14 +80,55 @@ static void paging_with_lme_wants_no_64_bit_code_nor_16_bit_tss(void **state)
 	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_FAULT);
 }
 
-static void other_paging_modes_are_named(void **state)
+static void write_pdpte(struct vcpu *v, uint64_t at, unsigned i, uint64_t pdpte)
+{
+	assert_true(mmu_write(v->mmu.mmu, gpa(at + i * 8), &pdpte, sizeof pdpte));
+}
+
+static void paging_of_two_levels(void **state)
 {
 	struct vcpu *v = vcpu(state);
 
-	why = 0;
-	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_END);
-	assert_non_null(why);
-	assert_false(v->cr0 & CR0_PG);
+	assert_int_equal(cr_write_cr3(v, 0x10000, &why), CR_DONE);
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_DONE);
+	assert_int_equal(v->mmu.mode, PAGING_32);
+	assert_int_equal(cr_write_cr4(v, CR4_PSE, &why), CR_DONE);
+	assert_int_equal(v->mmu.mode, PAGING_PSE);
+	assert_false(vcpu_long_mode(v));
+}
+
+/* 4.4.1: CR3's table is read when CR3 is loaded, and at some changes of CR0 and CR4; not at each walk. */
+static void pdptes_are_loaded_and_checked(void **state)
+{
+	struct vcpu *v = vcpu(state);
+
+	write_pdpte(v, 0x10020, 1, 0x11000 | GPTE_P);
+	write_pdpte(v, 0x10020, 3, 2); /* not present: reserved bits do not count */
+	assert_int_equal(cr_write_cr3(v, 0x1003f, &why), CR_DONE);
+	assert_int_equal(cr_write_cr4(v, CR4_PAE, &why), CR_DONE);
+	assert_int_equal(v->mmu.paging.pdpte[1], 0);
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG, &why), CR_DONE);
+	assert_int_equal(v->mmu.mode, PAGING_PAE);
+	assert_int_equal(v->mmu.paging.pdpte[1], 0x11000 | GPTE_P);
+	write_pdpte(v, 0x10020, 1, 0x12000 | GPTE_P);
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG | CR0_WP, &why), CR_DONE);
+	assert_int_equal(v->mmu.paging.pdpte[1], 0x11000 | GPTE_P);
+	assert_int_equal(cr_write_cr0(v, CR0_PE | CR0_PG | CR0_WP | CR0_CD, &why), CR_DONE);
+	assert_int_equal(v->mmu.paging.pdpte[1], 0x12000 | GPTE_P);
+	for (unsigned bit = 1; bit < 64; bit++) {
+		bool reserved = bit < 3 || (bit > 4 && bit < 9) || bit >= v->model->phys_bits;
+
+		write_pdpte(v, 0x10020, 2, 1UL << bit | GPTE_P);
+		assert_int_equal(cr_write_cr3(v, 0x10020, &why), reserved ? CR_FAULT : CR_DONE);
+	}
+	write_pdpte(v, 0x10020, 2, 0);
+	assert_int_equal(cr_write_cr3(v, 0xfee00000, &why), CR_FAULT);
+	assert_int_equal(v->cr3, 0x10020 | (v->cr3 & 0x1f));
+	/* from PAE to two levels and back, without leaving paging */
+	assert_int_equal(cr_write_cr4(v, CR4_PSE, &why), CR_DONE);
+	assert_int_equal(v->mmu.mode, PAGING_PSE);
+	assert_int_equal(cr_write_cr4(v, CR4_PAE, &why), CR_DONE);
+	assert_int_equal(v->mmu.mode, PAGING_PAE);
 }
 
 static void leaving_from_64_bit_code_faults(void **state)
@@ -179,7 +220,8 @@ int main(void)
 		vcpu_unit_test(real_mode_is_named),
 		vcpu_unit_test(paging_with_lme_wants_pae),
 		vcpu_unit_test(paging_with_lme_wants_no_64_bit_code_nor_16_bit_tss),
-		vcpu_unit_test(other_paging_modes_are_named),
+		vcpu_unit_test(paging_of_two_levels),
+		vcpu_unit_test(pdptes_are_loaded_and_checked),
 		vcpu_unit_test(leaving_from_64_bit_code_faults),
 		vcpu_unit_test(pae_stays_in_long_mode),
 		vcpu_unit_test(cr4_reserved_bits),

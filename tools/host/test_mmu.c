@@ -223,15 +223,6 @@ static void a_root_outside_memory_is_refused(void **state)
 	assert_non_null(c->fault.reason);
 }
 
-static void paging_without_long_mode_is_refused_by_name(void **state)
-{
-	struct machine *c = *state;
-	struct mmu_paging p = {.cr0 = CR0_PE | CR0_PG};
-
-	assert_int_equal(mmu_set_paging(&c->vcpu, &p, &c->fault), MMU_END);
-	assert_non_null(strstr(c->fault.reason, "not supported yet"));
-}
-
 static void leaving_long_mode_paging_and_coming_back(void **state)
 {
 	struct machine *c = *state;
@@ -279,7 +270,6 @@ int main(void)
 		MMU_TEST(the_d_bit_of_a_large_page_is_set_again_after_the_guest_cleared_it),
 		MMU_TEST(an_exhausted_budget_ends_the_guest_by_name),
 		MMU_TEST(a_root_outside_memory_is_refused),
-		MMU_TEST(paging_without_long_mode_is_refused_by_name),
 		MMU_TEST(leaving_long_mode_paging_and_coming_back),
 		MMU_TEST(translate_answers_as_an_access_would),
 	};
