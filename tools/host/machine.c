@@ -252,7 +252,7 @@ bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *v
 			return false;
 		}
 	}
-	die("no progress", at);
+	c->outcome = MMU_RETRY;
 	return false;
 }
 

@@ -44,7 +44,7 @@ void machine_part(struct machine *c);
 void machine_exit(struct machine *c);
 
 /* One access of 8 bytes, aligned, as the guest makes it: access is PF_W, PF_U, PF_I. True when it went through; else
- * outcome and fault say why. */
+ * outcome and fault say why; MMU_RETRY: a thousand faults were repaired in vain. */
 bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *value);
 bool machine_store(struct machine *c, uint64_t at, uint64_t value);
 uint64_t machine_load(struct machine *c, uint64_t at); /* must go through */

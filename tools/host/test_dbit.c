@@ -3,6 +3,7 @@
  * bitmap (H34); from one mode into the other; what log=auto chooses. */
 #include "mm/harvest.h"
 #include "mm/leaf.h"
+#include "mm/rcu.h"
 #include "mm/replica.h"
 #include "tools/host/hazard_test.h"
 
@@ -168,6 +169,8 @@ static void a_large_leaf_counts_for_all_its_pages(void **state)
 	assert_int_equal(harvest(c), 1);
 }
 
+static spte_t *stood_on;
+
 static void a_drop_beside_the_walk(struct machine *c)
 {
 	host_thread_cpu(0);
@@ -189,8 +192,34 @@ static void a_leaf_dropped_before_the_walk_comes_by_is_in_the_round(void **state
 	assert_int_equal(r.pages, 2);
 }
 
+static void drop_this_leaf(struct machine *c)
+{
+	host_thread_cpu(0);
+	rcu_read_lock(RCU_PUBLISH);
+	lock_take(&c->mmu.lock);
+	shadow_drop(shadow_of_spte(stood_on), spte_index(stood_on));
+	lock_drop(&c->mmu.lock);
+	rcu_read_unlock(RCU_PUBLISH);
+}
+
+/* Its D is about to be cleared: what goes meanwhile does not come back. */
+static void a_leaf_dropped_under_the_walk_is_in_the_round_and_gone(void **state)
+{
+	struct machine *c = *state;
+	struct log_round r;
+	unsigned level;
+
+	start_mapped(c, 2);
+	machine_store(c, VIRT(0), 1);
+	stood_on = shadow_walk(&c->vcpu, gva(VIRT(0)), &level);
+	park_at(c, "dbit-clear", 0, drop_this_leaf);
+	harvest_on(2, c, &r);
+	parked();
+	assert_int_equal(r.pages, 1);
+	assert_int_equal(load_relaxed(stood_on), 0);
+}
+
 static struct machine stranger;
-static spte_t *stood_on;
 static uint64_t found;
 
 /* The table that the walk has come to is freed, and becomes another guest's, with a D in the same place. */
@@ -327,6 +356,7 @@ int main(void)
 		HAZARD_TEST(a_page_that_becomes_a_table_is_reported),
 		HAZARD_TEST(a_large_leaf_counts_for_all_its_pages),
 		HAZARD_TEST(a_leaf_dropped_before_the_walk_comes_by_is_in_the_round),
+		HAZARD_TEST(a_leaf_dropped_under_the_walk_is_in_the_round_and_gone),
 		HAZARD_TEST_LIFO(a_walk_leaves_other_guests_alone),
 		HAZARD_TEST(from_d_bits_to_protection_and_back),
 		HAZARD_TEST(auto_takes_what_costs_less),
