@@ -141,8 +141,6 @@ static void overflow_stack(void *argument)
 /* What the tests of the panic, trap and hang reports ask for. */
 static void misbehave(void)
 {
-	if (options.test != OPTION_TEST_NONE)
-		log_flush(false);
 	switch (options.test) {
 	case OPTION_TEST_NONE:
 		return;
@@ -178,6 +176,7 @@ _Noreturn void umbra_main(uint32_t loader_magic, uint64_t info_address)
 	check_processor();		/* before the others: without VMX or SVM they are not needed */
 	start_processors();		/* so that every guest finds its CPU */
 	irq_enable();
+	log_flush(false);		/* making large guests takes time, in which nobody moves the log */
 	misbehave();			/* only when asked to, by a test */
 	run_guests(&bootinfo);
 }
