@@ -8,7 +8,14 @@ void bus_add(struct bus *b, uint16_t first, uint16_t last, unsigned width, bus_h
 	CHECK(width == 1 || width == 2 || width == 4);
 	for (unsigned i = 0; i < b->ranges; i++)
 		CHECK(last < b->range[i].first || first > b->range[i].last);
-	b->range[b->ranges++] = (struct bus_range){first, last, (uint8_t)width, handler, device};
+	b->range[b->ranges++] = (struct bus_range){first, last, (uint8_t)width, false, handler, device};
+}
+
+void bus_add_concurrent(struct bus *b, uint16_t first, uint16_t last, unsigned width, bus_handler handler, void *device)
+{
+	CHECK(width > 1);
+	bus_add(b, first, last, width, handler, device);
+	b->range[b->ranges - 1].concurrent = true;
 }
 
 static struct bus_range *find(struct bus *b, uint32_t port)
@@ -43,9 +50,15 @@ static void split(struct bus *b, uint16_t port, unsigned size, bool write, uint3
 enum bus_outcome bus_io(struct bus *b, uint16_t port, unsigned size, bool write, uint32_t *value)
 {
 	struct bus_range *r = find(b, port);
+	bool whole = r && size <= r->width && port + size - 1 <= r->last;
 
-	if (r && size <= r->width && port + size - 1 <= r->last)
+	if (whole && r->concurrent)
 		return r->handler(r->device, port, size, write, value);
-	split(b, port, size, write, value);
+	lock_take(&b->lock);
+	if (whole)
+		r->handler(r->device, port, size, write, value);
+	else
+		split(b, port, size, write, value);
+	lock_drop(&b->lock);
 	return BUS_DONE;
 }

@@ -10,13 +10,13 @@
 /* A command's result so far: all of them end in one of these ways. */
 static enum bus_outcome done(struct testdev *t, uint64_t result)
 {
-	t->result = result < TESTDEV_IMPOSSIBLE ? (uint32_t)result : TESTDEV_IMPOSSIBLE - 1;
+	store_relaxed(&t->result, result < TESTDEV_IMPOSSIBLE ? (uint32_t)result : TESTDEV_IMPOSSIBLE - 1);
 	return BUS_DONE;
 }
 
 static enum bus_outcome impossible(struct testdev *t)
 {
-	t->result = TESTDEV_IMPOSSIBLE;
+	store_relaxed(&t->result, TESTDEV_IMPOSSIBLE);
 	return BUS_DONE;
 }
 
@@ -35,16 +35,12 @@ static enum bus_outcome log_command(struct testdev *t, enum log_outcome outcome,
 
 static enum bus_outcome audit(struct testdev *t)
 {
-	uint64_t violations = mmu_audit(&t->vm->mmu);
+	uint64_t violations;
 
+	if (!vm_quiet(t->vm))
+		return BUS_QUIET;
+	violations = mmu_audit(&t->vm->mmu);
 	return violations == MMU_AUDIT_BUSY ? BUS_RETRY : done(t, violations);
-}
-
-static void refuse(struct testdev *t, bool *said, const char *what)
-{
-	if (!*said)
-		host_log(HOST_WARN, "guest %s: test device: %s: not supported yet", t->vm->config.name, what);
-	*said = true;
 }
 
 static enum bus_outcome command(struct testdev *t, uint32_t value)
@@ -66,7 +62,10 @@ static enum bus_outcome command(struct testdev *t, uint32_t value)
 	case TESTDEV_ZAP:
 		return mmu_zap_all(m) == MMU_RETRY ? BUS_RETRY : done(t, 0);
 	case TESTDEV_MOVE_SLOT:
-		refuse(t, &t->refused_move, "command 6 (destroy and re-create the RAM slot)");
+		if (!xchg_seq(&t->refused_move, 1))
+			host_log(HOST_WARN,
+				"guest %s: test device: command 6 (destroy and re-create the RAM slot): not supported yet",
+				t->vm->config.name);
 		break;
 	}
 	return impossible(t);
@@ -77,11 +76,10 @@ static void metric(struct testdev *t, uint32_t value)
 {
 	const char *name = t->vm->config.name;
 
-	if (t->metrics < TESTDEV_METRICS) {
-		t->metrics++;
-		host_print("METRIC %s %u %u", name, t->metric_id, value);
-	} else if (!t->refused_metric) {
-		t->refused_metric = true;
+	if (load_relaxed(&t->metrics) < TESTDEV_METRICS) {
+		fetch_add_relaxed(&t->metrics, 1);
+		host_print("METRIC %s %u %u", name, load_relaxed(&t->metric_id), value);
+	} else if (!xchg_seq(&t->refused_metric, 1)) {
 		host_log(HOST_WARN, "guest %s: more than %d METRIC lines: no more are printed", name, TESTDEV_METRICS);
 	}
 }
@@ -91,7 +89,7 @@ static uint32_t gfn_in_view(struct testdev *t)
 	bool dirty;
 
 	rcu_read_lock(RCU_WALK);
-	dirty = log_view_test(&t->vm->mmu, gfn(t->gfn));
+	dirty = log_view_test(&t->vm->mmu, gfn(load_relaxed(&t->gfn)));
 	rcu_read_unlock(RCU_WALK);
 	return dirty;
 }
@@ -102,17 +100,19 @@ static enum bus_outcome write_port(struct testdev *t, uint16_t port, uint32_t va
 	case TESTDEV_COMMAND:
 		return command(t, value);
 	case TESTDEV_METRIC_ID:
-		t->metric_id = value;
+		store_relaxed(&t->metric_id, value);
 		break;
 	case TESTDEV_METRIC_VALUE:
 		metric(t, value);
 		break;
 	case TESTDEV_GFN:
-		t->gfn = value;
+		store_relaxed(&t->gfn, value);
 		break;
 	case TESTDEV_VCPU_ENTRY:
+		store_relaxed(&t->entry, value);
+		break;
 	case TESTDEV_VCPU_START:
-		refuse(t, &t->refused_start, "ports 0x5f0 and 0x5f4 (start of further vCPUs)");
+		vm_start_vcpu(t->vm, value, load_relaxed(&t->entry));
 		break;
 	}
 	return BUS_DONE;
@@ -122,7 +122,7 @@ static uint32_t read_port(struct testdev *t, uint16_t port)
 {
 	switch (port) {
 	case TESTDEV_COMMAND:
-		return t->result;
+		return load_relaxed(&t->result);
 	case TESTDEV_GFN:
 		return gfn_in_view(t);
 	case TESTDEV_VCPU_START:
@@ -158,5 +158,5 @@ void testdev_attach(struct testdev *t, struct bus *b)
 {
 	bus_add(b, TESTDEV_EXIT_PORT, EXIT_LAST, 4, testdev_io, t);
 	bus_add(b, TESTDEV_DEBUG_PORT, TESTDEV_DEBUG_PORT, 1, testdev_io, t);
-	bus_add(b, TESTDEV_COMMAND, TESTDEV_LAST, 4, testdev_io, t);
+	bus_add_concurrent(b, TESTDEV_COMMAND, TESTDEV_LAST, 4, testdev_io, t);
 }

@@ -34,18 +34,21 @@ enum testdev_command {
 #define TESTDEV_IMPOSSIBLE 0xffffffffu /* result of a command that is not possible now */
 #define TESTDEV_METRICS 10000          /* METRIC lines a guest may print */
 
+/* The registers are the guest's, not a vCPU's: vCPUs that use them at once must agree among themselves. */
 struct testdev {
 	struct vm *vm;
-	uint32_t result; /* of the last command */
-	uint32_t metric_id;
-	uint32_t metrics;                                 /* lines printed */
-	uint64_t gfn;                                     /* asked for */
-	bool refused_move, refused_start, refused_metric; /* said once */
+	atomic32 result; /* of the last command */
+	atomic32 metric_id;
+	atomic32 metrics; /* lines asked for */
+	atomic32 gfn;     /* asked for */
+	atomic32 entry;   /* of the next vCPU */
+	atomic32 refused_move, refused_metric; /* said once */
 };
 
 void testdev_init(struct testdev *t, struct vm *vm);
 void testdev_attach(struct testdev *t, struct bus *b);
-/* Port accesses, as bus_handler. BUS_RETRY: a command waits for a harvest's turn. */
+/* Port accesses, as bus_handler, on any vCPU. BUS_RETRY: a command waits for a harvest's turn; BUS_QUIET: an audit, for
+ * the other vCPUs. */
 enum bus_outcome testdev_io(void *testdev, uint16_t port, unsigned size, bool write, uint32_t *value);
 
 #endif

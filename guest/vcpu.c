@@ -6,7 +6,8 @@
 
 #define PAT_RESET 0x0007040600070406UL
 #define MISC_ENABLE_RESET 0x1801UL   /* fast strings; no BTS, no PEBS */
-#define APIC_BASE_RESET 0xfee00100UL /* bootstrap processor, not enabled */
+#define APIC_BASE_RESET 0xfee00000UL /* not enabled */
+#define APIC_BASE_BSP 0x100UL
 
 static const struct segment flat_code = {
 	.limit = 0xffffffff, .attr = 0xb | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 8};
@@ -40,7 +41,7 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = v->tsc_aux = 0;
 	v->pat = PAT_RESET;
 	v->misc_enable = MISC_ENABLE_RESET;
-	v->apic_base = APIC_BASE_RESET;
+	v->apic_base = APIC_BASE_RESET | (v->index ? 0 : APIC_BASE_BSP);
 	v->mtrr_def_type = 0;
 	v->tsc_offset = 0;
 	v->event.type = EVENT_NONE;
@@ -48,6 +49,12 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->activity = VCPU_RUNNABLE;
 	v->stale = 0;
 	v->changed = VCPU_ALL;
+}
+
+void vcpu_take_start(struct vcpu *v)
+{
+	if (v->activity == VCPU_OFF && load_acquire(&v->start_asked)) /* partner: vm_start_vcpu */
+		vcpu_reset_multiboot(v, v->start_entry, 0, v->index);
 }
 
 /* Classes of SDM vol. 3 table 6-4. */

@@ -35,7 +35,13 @@ struct event {
 	uint32_t length; /* instruction length, bytes; software events */
 };
 
-enum vcpu_activity { VCPU_RUNNABLE, VCPU_HALTED, VCPU_STOPPED };
+enum vcpu_activity {
+	VCPU_RUNNABLE,
+	VCPU_HALTED, /* until an interrupt comes */
+	VCPU_ASLEEP, /* halted, and no interrupt can reach it */
+	VCPU_OFF,    /* until another vCPU starts it */
+	VCPU_STOPPED,
+};
 
 /* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */
 #define VCPU_RIP (1u << 0)      /* rip */
@@ -53,6 +59,9 @@ struct vcpu {
 	unsigned index; /* 0 … vcpus-1 */
 	unsigned cpu;   /* physical CPU it runs on */
 	enum vcpu_activity activity;
+	/* vm_start_vcpu()'s, on any CPU; entry is valid once start is asked */
+	atomic32 start_claimed, start_asked;
+	uint32_t start_entry;
 	struct mmu_vcpu mmu;
 	const struct cpuid_model *model; /* what its CPUID shows; before the first entry */
 
@@ -136,8 +145,11 @@ enum {
 
 /* Puts it in the state of a multiboot 1 entry: 32-bit protected mode, flat segments, paging off, EAX = magic, EBX =
  * info, EIP = entry (Multiboot Specification 0.6.96, 3.2); all else as after reset. The MMU's side is in that state
- * already. */
+ * already. Further vCPUs start so too, with EAX = 0 and EBX = index. */
 void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info);
+
+/* On its CPU, each time round: an off vCPU that was asked to start becomes runnable. */
+void vcpu_take_start(struct vcpu *v);
 
 /* Current privilege level, 0 … 3. VCPU_SEGMENTS must not be stale here or in the next. */
 static inline unsigned vcpu_cpl(const struct vcpu *v)

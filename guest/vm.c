@@ -11,6 +11,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 {
 	const struct config *c = &vm->config;
 
+	store_relaxed(&vm->awake, 1);
 	match_init(&vm->until, c->until);
 	pic_init(&vm->pic);
 	pit_init(&vm->pit, &vm->pic, now);
@@ -122,12 +123,57 @@ bool vm_print_verdict(const struct vm *vm, bool replica_equal)
 	return vm->pass && replica_equal;
 }
 
+bool vm_start_vcpu(struct vm *vm, uint32_t index, uint32_t entry)
+{
+	uint32_t unclaimed = 0;
+	struct vcpu *v;
+
+	if (index == 0 || index >= vm->vcpus)
+		return false;
+	v = vm->vcpu[index];
+	if (!cmpxchg_seq(&v->start_claimed, &unclaimed, 1)) /* partner: itself, on another CPU */
+		return false;
+	fetch_add_seq(&vm->awake, 1); /* before it runs, and so may fall asleep */
+	v->start_entry = entry;
+	store_release(&v->start_asked, 1); /* partner: vcpu_take_start */
+	if (vm->attend)
+		vm->attend(v);
+	return true;
+}
+
+bool vm_fall_asleep(struct vm *vm)
+{
+	return fetch_sub_seq(&vm->awake, 1) == 1;
+}
+
+int vm_interrupt_pending(struct vm *vm)
+{
+	int vector;
+
+	lock_take(&vm->bus.lock);
+	vector = pic_offered(&vm->pic);
+	lock_drop(&vm->bus.lock);
+	return vector;
+}
+
 uint8_t vm_interrupt_acknowledge(struct vm *vm)
 {
-	return pic_acknowledge(&vm->pic);
+	uint8_t vector;
+
+	lock_take(&vm->bus.lock);
+	vector = pic_acknowledge(&vm->pic);
+	lock_drop(&vm->bus.lock);
+	return vector;
 }
 
 uint64_t vm_tick(struct vm *vm, uint64_t now)
 {
-	return pit_tick(&vm->pit, now);
+	uint64_t next;
+
+	lock_take(&vm->bus.lock);
+	if (now > vm->ticked)
+		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
+	next = pit_tick(&vm->pit, vm->ticked);
+	lock_drop(&vm->bus.lock);
+	return next;
 }

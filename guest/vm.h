@@ -32,7 +32,14 @@ struct vm {
 	unsigned vcpus;
 	atomic32 state; /* enum vm_state */
 
-	/* devices: touched by the vCPUs' exits only (one vCPU for now) */
+	/* started, and not halted for good. Whoever takes away the last one ends the guest */
+	atomic32 awake;
+	/* hv's: not 0 while all vCPUs but the one that looks at it stand still, with their handlers */
+	atomic32 quiet;
+	/* hv's: the run loop of v looks at it soon. Any CPU, any context; 0: nobody runs it */
+	void (*attend)(struct vcpu *v);
+
+	/* devices, under bus.lock: touched by the exits of any vCPU */
 	struct bus bus;
 	struct uart uart;
 	struct pic pic;
@@ -55,6 +62,7 @@ struct vm {
 	unsigned line_n;
 	struct match until;
 	uint64_t started; /* TSC at the first entry */
+	uint64_t ticked;  /* TSC up to which the timers were brought; bus.lock */
 };
 
 /* Connects the devices to the bus. The MMU and RAM exist already. */
@@ -81,12 +89,20 @@ void vm_print_replica(const struct vm *vm, uint64_t differing, gfn_t first);
  * none; a replica that differs makes a FAIL of a PASS. Returns whether it is a PASS. */
 bool vm_print_verdict(const struct vm *vm, bool replica_equal);
 
-/* Interrupts: the vector that the PIC offers now, or -1; and its acknowledgement. now: TSC ticks. vm_tick updates the
- * timers; returns the TSC at which a timer will next change an interrupt line (UINT64_MAX: never). */
-static inline int vm_interrupt_pending(struct vm *vm)
+/* vCPU `index` is to start at `entry` (GUEST-ABI). False: there is none, or it was started before. Any CPU. */
+bool vm_start_vcpu(struct vm *vm, uint32_t index, uint32_t entry);
+/* A vCPU halts for good. True: it was the last one awake, nothing will ever happen in this guest. */
+bool vm_fall_asleep(struct vm *vm);
+/* May what must not meet another vCPU be done here? */
+static inline bool vm_quiet(const struct vm *vm)
 {
-	return pic_offered(&vm->pic);
+	return vm->vcpus == 1 || load_acquire(&vm->quiet);
 }
+
+/* Interrupts: the vector that the PIC offers now, or -1; and its acknowledgement. They go to vCPU 0. now: TSC ticks.
+ * vm_tick updates the timers; returns the TSC at which a timer will next change an interrupt line (UINT64_MAX: never).
+ * Any CPU, outside locks. */
+int vm_interrupt_pending(struct vm *vm);
 uint8_t vm_interrupt_acknowledge(struct vm *vm);
 uint64_t vm_tick(struct vm *vm, uint64_t now);
 

@@ -161,11 +161,14 @@ static bool add_vcpu(struct vm *vm, const struct loader_entry *entry)
 	if (!v)
 		return false;
 	v->vm = vm;
+	v->index = vm->vcpus;
 	if (!mmu_vcpu_init(&v->mmu, &vm->mmu)) {
 		page_free_array(v, sizeof *v);
 		return false;
 	}
 	vcpu_reset_multiboot(v, entry->entry, MULTIBOOT_ENTRY_MAGIC, entry->info);
+	if (v->index)
+		v->activity = VCPU_OFF;
 	vm->vcpu[vm->vcpus++] = v;
 	return true;
 }
@@ -203,10 +206,11 @@ static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, si
 		!loader_load(vm->config.mem, &memory, &image, file, files, &entry, reason) ||
 		!add_replica(vm, reason, size))
 		return false;
-	if (!add_vcpu(vm, &entry)) {
-		text_format(reason, size, "no memory for its vCPU");
-		return false;
-	}
+	for (unsigned i = 0; i < vm->config.vcpus; i++)
+		if (!add_vcpu(vm, &entry)) {
+			text_format(reason, size, "no memory for its vCPUs");
+			return false;
+		}
 	vm_init_devices(vm, host_clock());
 	store_release(&vm->state, VM_RUNNING); /* pairs with vm_running */
 	return true;

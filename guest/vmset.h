@@ -21,14 +21,14 @@ struct vmset {
 	unsigned refused; /* modules refused: the run as a whole has failed */
 };
 
-/* Makes a guest of every module that names one, with its memory, image, modules, devices, one vCPU (its cpu, model,
- * backend and fpu are still to be set) and a replica if it has log=wp; its state is VM_RUNNING. For each module that
+/* Makes a guest of every module that names one, with its memory, image, modules, devices, vCPUs (their cpu, model,
+ * backend and fpu are still to be set; all but the first are off) and a replica if it has log=; its state is VM_RUNNING. For each module that
  * cannot be used `VERDICT name FAIL refused: module N: reason` is printed (N counts from 1; the name is the guest's, or
  * moduleN for a module that is not a guest) and the others go on. At most VMSET_MAX modules. One CPU, outside sections
  * and locks. */
 void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules);
 
-/* Gives everything back that vmset_create got for one guest. Its vCPU has stopped, nobody harvests. */
+/* Gives everything back that vmset_create got for one guest. Its vCPUs have stopped, nobody harvests. */
 void vmset_destroy_vm(struct vm *vm);
 
 #endif

@@ -57,7 +57,7 @@ static void retry_is_passed_on(void **state)
 	uint32_t v = 2;
 
 	(void)state;
-	bus_add(&b, 0x5e0, 0x5e3, 4, device, &s);
+	bus_add_concurrent(&b, 0x5e0, 0x5e3, 4, device, &s);
 	assert_int_equal(bus_io(&b, 0x5e0, 4, true, &v), BUS_RETRY);
 }
 
@@ -116,6 +116,33 @@ static void add_twice(void *ctx)
 	bus_add(ctx, 0x43, 0x50, 1, device, 0);
 }
 
+/* What a device of that kind sees of the bus's lock. */
+static enum bus_outcome lock_seen(void *bus, uint16_t port, unsigned size, bool write, uint32_t *value)
+{
+	struct bus *b = bus;
+
+	(void)port, (void)size, (void)write;
+	*value = load_relaxed(&b->lock.held);
+	return BUS_DONE;
+}
+
+static void devices_are_locked_but_concurrent_ones(void **state)
+{
+	struct bus b = {0};
+	uint32_t v;
+
+	(void)state;
+	bus_add(&b, 0x40, 0x43, 1, lock_seen, &b);
+	bus_add_concurrent(&b, 0x5e0, 0x5e3, 4, lock_seen, &b);
+	bus_io(&b, 0x40, 1, false, &v);
+	assert_int_equal(v, 1);
+	bus_io(&b, 0x40, 2, false, &v);
+	assert_int_equal(v, 0x101);
+	bus_io(&b, 0x5e0, 4, false, &v);
+	assert_int_equal(v, 0);
+	assert_int_equal(load_relaxed(&b.lock.held), 0);
+}
+
 static void overlapping_devices_are_our_bug(void **state)
 {
 	struct bus b = {0};
@@ -132,6 +159,7 @@ int main(void)
 		cmocka_unit_test(other_ports_read_all_ones_and_are_counted),
 		cmocka_unit_test(a_wide_access_to_a_narrow_device_goes_byte_by_byte),
 		cmocka_unit_test(a_wide_device_does_not_see_half_an_access),
+		cmocka_unit_test(devices_are_locked_but_concurrent_ones),
 		cmocka_unit_test(overlapping_devices_are_our_bug),
 	};
 

@@ -353,15 +353,10 @@ static void what_is_not_supported_is_said_once(void **state)
 	unsigned before = host_log_count(HOST_WARN);
 
 	(void)state;
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(command(6), 0xffffffff);
-		out(0x5f0, 4, 0x100000);
-		out(0x5f4, 4, 1);
-	}
-	assert_int_equal(host_log_count(HOST_WARN), before + 2);
+	assert_int_equal(host_log_count(HOST_WARN), before + 1);
 	assert_true(host_log_has("command 6"));
-	assert_true(host_log_has("0x5f4"));
-	assert_int_equal(in(0x5f4, 4), 1);
 	assert_int_equal(command(0), 0xffffffff);
 	assert_int_equal(command(77), 0xffffffff);
 }

@@ -84,6 +84,23 @@ static void a_guest_is_ready_to_run(void **state)
 	assert_int_equal(flags, 1);
 }
 
+static void further_vcpus_are_off(void **state)
+{
+	struct vm *vm;
+
+	(void)state;
+	add("name=a mem=4M vcpus=3");
+	create(1, 0);
+	vm = set.vm[0];
+	assert_int_equal(vm->vcpus, 3);
+	assert_int_equal(vm->mmu.vcpus, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(vm->vcpu[i]->index, i);
+		assert_int_equal(vm->vcpu[i]->activity, i ? VCPU_OFF : VCPU_RUNNABLE);
+		assert_int_equal(vm->vcpu[i]->apic_base >> 8 & 1, i == 0); /* the bootstrap processor */
+	}
+}
+
 static void the_budget_grows_with_the_memory(void **state)
 {
 	(void)state;
@@ -305,6 +322,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SET_TEST(no_modules_no_guests),
 		SET_TEST(a_guest_is_ready_to_run),
+		SET_TEST(further_vcpus_are_off),
 		SET_TEST(the_budget_grows_with_the_memory),
 		SET_TEST(a_replica_where_it_is_asked_for),
 		SET_TEST(default_names_avoid_those_given),
