@@ -13,7 +13,7 @@
 #define SHADOW_MIN 64
 #define SHADOW_MAX (1UL << 24)
 
-enum reading { READ_WELL, READ_BAD, READ_LATER /* known, but not supported yet */ };
+enum reading { READ_WELL, READ_BAD };
 
 /* One key: reads its value into *c. `accepts` completes "expected ...". */
 struct key {
@@ -112,7 +112,7 @@ static enum reading read_vcpus(struct config *c, const char *value)
 	if (!read_number(value, 1, VCPUS_MAX, &v))
 		return READ_BAD;
 	c->vcpus = (unsigned)v;
-	return v > 1 ? READ_LATER : READ_WELL;
+	return READ_WELL;
 }
 
 static enum reading read_cpus(struct config *c, const char *value)
@@ -193,7 +193,7 @@ static enum reading read_module_of(struct config *c, const char *value)
 static const struct key keys[] = {
 	{"name", read_name_key, ACCEPTS_NAME},
 	{"mem", read_mem, "a size like 64M, from 2M to 1T, in whole pages of 4K"},
-	{"vcpus", read_vcpus, "1"},
+	{"vcpus", read_vcpus, "a number from 1 to 8"},
 	{"cpus", read_cpus, "up to 8 different CPU numbers from 0 to 255 like 1,2"},
 	{"log", read_log, "off, wp, dbit or auto"},
 	{"period", read_period, "a time like 10ms, from 100us to 60s"},
@@ -257,8 +257,7 @@ static bool read_key(struct config *c, const char *word, uint32_t *seen, char *e
 		*seen |= 1u << i;
 		r = word[n] ? k->read(c, word + n + 1) : READ_BAD;
 		if (r != READ_WELL)
-			text_format(error, CONFIG_ERROR, "%.64s: %sexpected %s", word,
-				r == READ_LATER ? "not supported yet, " : "", k->accepts);
+			text_format(error, CONFIG_ERROR, "%.64s: expected %s", word, k->accepts);
 		return r == READ_WELL;
 	}
 	text_format(error, CONFIG_ERROR, "unknown key in '%.64s'; the keys are " ACCEPTED_KEYS, word);

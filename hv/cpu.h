@@ -45,6 +45,7 @@ struct cpu {
 	atomic64 timer_events;
 	atomic64 kicks;
 	atomic64 nmis;
+	atomic32 attend;		/* set by any CPU: the run loop is to take a turn, which takes it back */
 
 	/* Work handed over by cpu_start_work(), taken by the idle loop: function first, 0 when there is none. */
 	atomic64 work;

@@ -110,11 +110,16 @@ NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 	struct vcpu *v = r->v;
 
 	vcpu_skip(v, e->length);
-	if (v->event.type != EVENT_NONE || r->irq)
+	if (v->event.type != EVENT_NONE || load_relaxed(&r->irq))
 		return NEXT_ENTER;
-	if (!(v->rflags & RFLAGS_IF))
+	if (v->index == 0 && v->rflags & RFLAGS_IF) {
+		v->activity = VCPU_HALTED;
+		return NEXT_HALT;
+	}
+	/* Interrupts are vCPU 0's. */
+	if (vm_fall_asleep(r->vm))
 		return report_crash(r, e, "halted with interrupts off: nothing can wake it");
-	v->activity = VCPU_HALTED;
+	v->activity = VCPU_ASLEEP;
 	return NEXT_HALT;
 }
 

@@ -2,17 +2,33 @@
 /* IN, OUT, INS and OUTS. */
 #include "hv/log.h"
 #include "hv/operand.h"
+#include "hv/pause.h"
 #include "hv/runner.h"
 
 #define STRING_STEP 64    /* iterations of a REP at most before interrupts are looked at again */
 #define CONSOLE_STEP 1024 /* characters moved to the console after an access, where this CPU does that */
 
+/* Interrupts are vCPU 0's affair: another tells it when they are not as it saw them last. */
+static void lines_moved(struct runner *r)
+{
+	struct runner *first = &r->guest->runner[0];
+	uint64_t tick = vm_tick(r->vm, host_clock());
+	bool irq = vm_interrupt_pending(r->vm) >= 0;
+
+	if (r != first) {
+		if (irq != load_relaxed(&first->irq) || tick < load_relaxed(&first->tick))
+			runner_attend(first->cpu);
+		return;
+	}
+	store_relaxed(&r->tick, tick);
+	store_relaxed(&r->irq, irq);
+	runner_arm(tick);
+}
+
 /* The access may have moved an interrupt line, a timer, the console, or ended the guest. */
 static enum runner_next after_access(struct runner *r)
 {
-	r->tick = vm_tick(r->vm, host_clock());
-	r->irq = vm_interrupt_pending(r->vm) >= 0;
-	runner_arm(r->tick);
+	lines_moved(r);
 	/* A guest that prints faster than the console takes it waits here: no line is lost for it, least of all
 	 * others'. */
 	if (host_cpu() == 0)
@@ -41,13 +57,21 @@ static uint32_t low_bytes(uint64_t x, unsigned bytes)
 	return (uint32_t)(x & (bytes == 4 ? 0xffffffff : (1UL << 8 * bytes) - 1));
 }
 
+/* Nothing has happened yet. */
+static enum runner_next again(struct runner *r, const struct exit *e, enum bus_outcome o)
+{
+	return o == BUS_QUIET ? pause_hold(r, e) : exit_retry(r, e);
+}
+
 static enum runner_next plain(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	uint32_t value = e->io.write ? low_bytes(v->gpr[RAX], e->io.size) : 0;
 
-	if (bus_io(&r->vm->bus, e->io.port, e->io.size, e->io.write, &value) == BUS_RETRY)
-		return exit_retry(r, e);
+	enum bus_outcome o = bus_io(&r->vm->bus, e->io.port, e->io.size, e->io.write, &value);
+
+	if (o != BUS_DONE)
+		return again(r, e, o);
 	if (!e->io.write)
 		v->gpr[RAX] = merge(v->gpr[RAX], value, e->io.size);
 	vcpu_skip(v, e->length);
@@ -59,6 +83,7 @@ static bool iterate(struct runner *r, struct exit *e, uint64_t offset, enum runn
 {
 	const struct exit_io *io = &e->io;
 	struct mmu *m = &r->vm->mmu;
+	enum bus_outcome done;
 	struct operand o;
 	uint32_t value = 0;
 
@@ -66,8 +91,9 @@ static bool iterate(struct runner *r, struct exit *e, uint64_t offset, enum runn
 		return false;
 	if (io->write)
 		operand_copy(m, &o, &value, false);
-	if (bus_io(&r->vm->bus, io->port, io->size, io->write, &value) == BUS_RETRY) {
-		*next = exit_retry(r, e);
+	done = bus_io(&r->vm->bus, io->port, io->size, io->write, &value);
+	if (done != BUS_DONE) {
+		*next = again(r, e, done);
 		return false;
 	}
 	if (!io->write)

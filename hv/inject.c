@@ -11,12 +11,12 @@ enum runner_next inject_exception(struct runner *r, struct exit *e, uint8_t vect
 bool inject_interrupt(struct runner *r)
 {
 	if (vm_interrupt_pending(r->vm) < 0) {
-		r->irq = false;
+		store_relaxed(&r->irq, 0);
 		return false;
 	}
 	if (!vcpu_interruptible(r->v))
 		return true;
 	r->v->event = (struct event){.type = EVENT_INTERRUPT, .vector = vm_interrupt_acknowledge(r->vm)};
-	r->irq = vm_interrupt_pending(r->vm) >= 0;
-	return r->irq;
+	store_relaxed(&r->irq, vm_interrupt_pending(r->vm) >= 0);
+	return load_relaxed(&r->irq);
 }

@@ -6,7 +6,7 @@ unsigned place_walker(unsigned cpus)
 	return cpus >= 3 ? cpus - 1 : 0;
 }
 
-unsigned place_guest(unsigned cpus, unsigned i)
+unsigned place_vcpu(unsigned cpus, unsigned i)
 {
 	if (cpus >= 3)
 		return 1 + i % (cpus - 2);

@@ -63,8 +63,8 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	if (e->reason != EXIT_NONE)
 		guests.backend->describe(v, e);
 	host_log(HOST_ERROR, "%s: %s", r->vm->config.name, reason);
-	host_log(HOST_ERROR, "%s: VM exit: %s (%u), qualification 0x%lx, instruction length %u, exits so far %lu",
-		r->vm->config.name, e->name, e->code, e->qualification, e->length, load_relaxed(&v->exits));
+	host_log(HOST_ERROR, "%s: VM exit of vCPU %u: %s (%u), qualification 0x%lx, instruction length %u, exits so far %lu",
+		r->vm->config.name, v->index, e->name, e->code, e->qualification, e->length, load_relaxed(&v->exits));
 	print_registers(v);
 	print_code(v);
 	vm_end_fail(r->vm, "crash: %s", reason);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/run.h"
 #include "guest/cpuid.h"
+#include "guest/text.h"
 #include "guest/vmset.h"
 #include "hv/builtin.h"
 #include "hv/cpu.h"
@@ -14,6 +15,7 @@
 #include "hv/x86.h"
 
 #define MILLISECONDS 1000UL
+#define CPUS_TEXT (5 * MMU_MAX_VCPUS + 1)
 
 _Static_assert(VMSET_MAX >= BOOTINFO_MAX_MODULES, "every boot module can be handed over");
 
@@ -90,21 +92,48 @@ static void create_builtin(void)
 	vmset_create(&set, module, BUILTIN_COUNT);
 }
 
-/* Places a guest and gives its vCPU what the hardware needs. 0, or why not. */
+static void attend(struct vcpu *v)
+{
+	runner_attend(v->cpu);
+}
+
+/* Places a guest's vCPUs and gives them what the hardware needs. 0, or why not. */
 static const char *prepare(struct guest *g, struct vm *vm, unsigned *chosen)
 {
-	struct vcpu *v = vm->vcpu[0];
+	const struct config *c = &vm->config;
 
-	for (unsigned i = 0; i < vm->config.cpus; i++)
-		if (vm->config.cpu[i] >= host_cpus())
+	for (unsigned i = 0; i < c->cpus; i++)
+		if (c->cpu[i] >= host_cpus())
 			return "cpus= names a CPU that does not run";
-	v->model = &model;
-	if (!guests.backend->vcpu_create(v))
-		return "out of memory";
-	*g = (struct guest){.vm = vm, .runner = {.vm = vm, .v = v}};
-	g->cpu = vm->config.cpus ? vm->config.cpu[0] : place_guest(host_cpus(), (*chosen)++);
-	v->cpu = g->cpu;
+	*g = (struct guest){.vm = vm};
+	vm->attend = attend;
+	for (; g->runners < vm->vcpus; g->runners++) {
+		unsigned i = g->runners;
+		struct vcpu *v = vm->vcpu[i];
+
+		v->model = &model;
+		if (!guests.backend->vcpu_create(v)) {
+			while (i--)
+				guests.backend->vcpu_destroy(vm->vcpu[i]);
+			return "out of memory";
+		}
+		v->cpu = c->cpus ? c->cpu[i % c->cpus] : place_vcpu(host_cpus(), (*chosen)++);
+		g->runner[i] = (struct runner){.guest = g, .vm = vm, .v = v, .cpu = v->cpu};
+	}
 	return 0;
+}
+
+/* "64 MiB on CPU 1, 2": where a guest is. */
+static void announce(const struct guest *g)
+{
+	const struct vm *vm = g->vm;
+	char cpus[CPUS_TEXT];
+	size_t n = 0;
+
+	for (unsigned i = 0; i < g->runners; i++)
+		n += text_format(cpus + n, sizeof cpus - n, i ? ", %u" : "%u", g->runner[i].cpu);
+	host_log(HOST_INFO, "guest %s: %lu MiB on CPU %s%s", vm->config.name, vm->config.mem >> 20, cpus,
+		vm->has_replica ? ", harvested into a replica" : "");
 }
 
 static void prepare_all(void)
@@ -124,9 +153,7 @@ static void prepare_all(void)
 			guests.failed = true;
 			continue;
 		}
-		host_log(HOST_INFO, "guest %s: %lu MiB on CPU %u%s", vm->config.name, vm->config.mem >> 20,
-			guest[guests.n].cpu, vm->has_replica ? ", harvested into a replica" : "");
-		guests.n++;
+		announce(&guest[guests.n++]);
 	}
 	store_release(&guests.left, guests.n);
 }

@@ -4,6 +4,7 @@
 #include "hv/cpu.h"
 #include "hv/log.h"
 #include "hv/options.h"
+#include "hv/pause.h"
 #include "hv/x86.h"
 
 #define SLICE_US 5000   /* of a vCPU that shares its CPU with other work */
@@ -18,8 +19,7 @@ struct guests guests;
 
 /* This CPU's part of the machine. Its own. */
 struct cpu_loop {
-	struct runner *runner[RUNNER_MAX_PER_CPU];
-	unsigned n;
+	struct runner *first;
 	atomic64 armed; /* the timer fires no later than at this TSC. Its CPU's, read by the watch */
 	uint64_t next_watch;
 };
@@ -38,6 +38,17 @@ void runner_arm(uint64_t t)
 		return;
 	store_relaxed(&l->armed, t);
 	timer_arm(t);
+}
+
+void runner_attend(unsigned cpu)
+{
+	struct cpu *c = cpu_get(cpu);
+
+	xchg_seq(&c->attend, 1); /* partners: step(), idle() and turn() */
+	if (c == this_cpu())
+		return;
+	CHECK(apic_send_kick(c->apic_id)); /* for idle(), which an NMI may pass by */
+	host_kick(cpu);                    /* for step(): out of any guest */
 }
 
 /* The shadow root is to be made current before the guest can go on. */
@@ -64,15 +75,15 @@ static enum runner_next step(struct runner *r, uint64_t timer_events)
 	const struct backend *b = guests.backend;
 	struct vcpu *v = r->v;
 	struct cpu *c = this_cpu();
-	bool window = r->irq && inject_interrupt(r);
+	bool window = load_relaxed(&r->irq) && inject_interrupt(r);
 	struct exit e;
 
+	c->nmi_seen = 0; /* an NMI from here on cancels the entry */
 	irq_disable();
-	if (load_relaxed(&c->timer_events) != timer_events) {
+	if (load_relaxed(&c->timer_events) != timer_events || load_acquire(&c->attend)) {
 		irq_enable();
 		return NEXT_YIELD;
 	}
-	c->nmi_seen = 0; /* an NMI from here on cancels the entry */
 	switch (mmu_enter(&v->mmu)) {
 	case MMU_ENTER:
 		break;
@@ -91,20 +102,25 @@ static enum runner_next step(struct runner *r, uint64_t timer_events)
 	return exit_handle(r, &e);
 }
 
-/* Guest time for one vCPU, until the timer fires or it has no use for more. */
-static void slice(struct runner *r, uint64_t timer_events)
+/* Guest time for one vCPU, until the timer fires or it has no use for more. Not inlined: the loop needs its registers. */
+__attribute__((noinline)) static void slice(struct runner *r, uint64_t timer_events)
 {
 	enum runner_next next;
 
 	guests.backend->load(r->v);
-	do
+	next = pause_held(r);
+	while (next == NEXT_ENTER)
 		next = step(r, timer_events);
-	while (next == NEXT_ENTER);
 }
 
 /* Stops the vCPU for good. Its handlers are over, for they run in slices of this CPU. */
 static void stop(struct runner *r)
 {
+	struct guest *g = r->guest;
+
+	for (unsigned i = 0; i < g->runners; i++)
+		if (!load_relaxed(&g->runner[i].stopped) && &g->runner[i] != r)
+			runner_attend(g->runner[i].cpu);
 	r->v->activity = VCPU_STOPPED;
 	guests.backend->load(r->v);
 	guests.backend->vcpu_destroy(r->v);
@@ -114,7 +130,7 @@ static void stop(struct runner *r)
 		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
-/* audit=continuous: the MMU's invariants every now and then, while the vCPU stands still. Returns the TSC of the next
+/* audit=continuous: the MMU's invariants every now and then, while the vCPUs stand still. Returns the TSC of the next
  * time. */
 static uint64_t audit(struct runner *r, uint64_t now)
 {
@@ -124,7 +140,10 @@ static uint64_t audit(struct runner *r, uint64_t now)
 		return RUNNER_NEVER;
 	if (now < r->next_audit)
 		return r->next_audit;
+	if (!pause_others(r))
+		return now + us_ticks(BUSY_US);
 	violations = mmu_audit(&r->vm->mmu);
+	pause_over(r);
 	if (violations == MMU_AUDIT_BUSY)
 		return now + us_ticks(BUSY_US); /* a harvest has the turn */
 	if (violations)
@@ -135,7 +154,7 @@ static uint64_t audit(struct runner *r, uint64_t now)
 /* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
 static uint64_t runner_time(struct runner *r, uint64_t now)
 {
-	uint64_t limit = r->vm->config.limit_us, over = RUNNER_NEVER;
+	uint64_t limit = r->vm->config.limit_us, over = RUNNER_NEVER, tick;
 
 	if (!r->vm->started)
 		r->vm->started = now;
@@ -144,11 +163,25 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 		if (now >= over)
 			vm_end_fail(r->vm, "limit: ran %lu s", limit / MICROSECONDS);
 	}
-	r->tick = vm_tick(r->vm, now);
-	r->irq = vm_interrupt_pending(r->vm) >= 0;
-	if (r->irq && r->v->activity == VCPU_HALTED)
+	tick = vm_tick(r->vm, now);
+	store_relaxed(&r->tick, tick);
+	store_relaxed(&r->irq, vm_interrupt_pending(r->vm) >= 0);
+	if (load_relaxed(&r->irq) && r->v->activity == VCPU_HALTED)
 		r->v->activity = VCPU_RUNNABLE;
-	return earlier(over, r->tick);
+	return earlier(over, tick);
+}
+
+/* The turn of one vCPU of a guest that runs. vCPU 0 looks after what is the guest's. Returns when to look again. */
+static uint64_t runner_turn(struct runner *r, uint64_t now)
+{
+	bool parked = pause_park(r);
+	uint64_t next;
+
+	vcpu_take_start(r->v);
+	if (r->v->index)
+		return RUNNER_NEVER;
+	next = runner_time(r, now);
+	return parked ? next : earlier(next, audit(r, now));
 }
 
 /* A CPU whose timer is overdue is in a guest that takes no interrupt: Bochs has those, entered with RFLAGS.IF=0. An NMI
@@ -169,15 +202,12 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 {
 	uint64_t next = RUNNER_NEVER;
 
-	for (unsigned i = 0; i < l->n; i++) {
-		struct runner *r = l->runner[i];
-
+	xchg_seq(&this_cpu()->attend, 0); /* before anything is looked at; partner: runner_attend */
+	for (struct runner *r = l->first; r; r = r->next) {
 		if (r->over)
 			continue;
-		if (vm_running(r->vm)) {
-			next = earlier(next, runner_time(r, now));
-			next = earlier(next, audit(r, now));
-		}
+		if (vm_running(r->vm))
+			next = earlier(next, runner_turn(r, now));
 		if (!vm_running(r->vm))
 			stop(r);
 	}
@@ -203,8 +233,9 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 		return;
 	runner_arm(next);
 	irq_disable();
-	/* An interrupt since the caller looked at the clock: look again. */
-	if (load_relaxed(&c->timer_events) == timer_events && load_relaxed(&c->kicks) == kicks)
+	/* An interrupt since the caller looked at the clock, or a turn asked for here: look again. */
+	if (load_relaxed(&c->timer_events) == timer_events && load_relaxed(&c->kicks) == kicks &&
+		!load_relaxed(&c->attend))
 		irq_wait();
 	irq_enable();
 	if (load_relaxed(&c->timer_events) != timer_events)
@@ -213,7 +244,23 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 
 static bool can_run(const struct runner *r)
 {
-	return !r->over && r->v->activity == VCPU_RUNNABLE;
+	return !r->over && r->v->activity == VCPU_RUNNABLE && !load_relaxed(&r->parked);
+}
+
+/* Gathers the vCPUs of this CPU. */
+static void join(struct cpu_loop *l)
+{
+	struct runner **last = &l->first;
+
+	for (unsigned i = 0; i < guests.n; i++)
+		for (unsigned k = 0; k < guests.guest[i].runners; k++) {
+			struct runner *r = &guests.guest[i].runner[k];
+
+			if (r->cpu != host_cpu())
+				continue;
+			*last = r;
+			last = &r->next;
+		}
 }
 
 void runner_cpu_loop(void *argument)
@@ -224,9 +271,7 @@ void runner_cpu_loop(void *argument)
 
 	(void)argument;
 	store_relaxed(&l->armed, RUNNER_NEVER);
-	for (unsigned i = 0; i < guests.n; i++)
-		if (guests.guest[i].cpu == host_cpu() && l->n < RUNNER_MAX_PER_CPU)
-			l->runner[l->n++] = &guests.guest[i].runner;
+	join(l);
 	while (load_acquire(&guests.left)) {
 		uint64_t now = host_clock(), kicks = load_relaxed(&c->kicks), next;
 		unsigned runnable = 0;
@@ -236,17 +281,17 @@ void runner_cpu_loop(void *argument)
 			store_relaxed(&l->armed, RUNNER_NEVER);
 		}
 		next = turn(l, now);
-		for (unsigned i = 0; i < l->n; i++)
-			runnable += can_run(l->runner[i]);
+		for (struct runner *r = l->first; r; r = r->next)
+			runnable += can_run(r);
 		if (!runnable) {
 			idle(l, next, events, kicks);
 			continue;
 		}
-		for (unsigned i = 0; i < l->n; i++) {
-			if (!can_run(l->runner[i]))
+		for (struct runner *r = l->first; r; r = r->next) {
+			if (!can_run(r))
 				continue;
 			runner_arm(earlier(next, runnable > 1 ? host_clock() + us_ticks(SLICE_US) : RUNNER_NEVER));
-			slice(l->runner[i], events);
+			slice(r, events);
 			if (load_relaxed(&c->timer_events) != events) {
 				events = load_relaxed(&c->timer_events);
 				store_relaxed(&l->armed, RUNNER_NEVER);

@@ -10,7 +10,6 @@
 #include "guest/vm.h"
 #include "hv/backend.h"
 
-#define RUNNER_MAX_PER_CPU 32
 #define RUNNER_NEVER UINT64_MAX
 #define MICROSECONDS 1000000UL /* in a second */
 
@@ -32,18 +31,25 @@ static inline uint64_t ticks_ns(uint64_t ticks)
 enum runner_next {
 	NEXT_ENTER, /* into the guest again */
 	NEXT_YIELD, /* waits for another flow, or its time is over */
-	NEXT_HALT,  /* the guest waits for an interrupt */
+	NEXT_HALT,  /* the vCPU waits for an interrupt */
 	NEXT_END,   /* the guest has a verdict */
 };
 
-/* Only its CPU touches it, but for the atomics. */
+/* A vCPU. Only its CPU touches it, but for the atomics and what never changes. */
 struct runner {
+	struct guest *guest;
 	struct vm *vm;
 	struct vcpu *v;
-	uint64_t tick;                     /* TSC of the next change of a device timer's interrupt line */
-	uint64_t next_audit;               /* TSC; audit=continuous */
-	bool irq;                          /* the interrupt controller offers a vector */
+	unsigned cpu;
+	struct runner *next;               /* on this CPU */
+	/* vCPU 0's; read by the other vCPUs when they have touched a device */
+	atomic64 tick;                     /* TSC of the next change of a device timer's interrupt line */
+	atomic32 irq;                      /* the interrupt controller offers a vector */
+	uint64_t next_audit;               /* TSC; audit=continuous. vCPU 0's */
 	bool over;                         /* stopped; vm and v may be gone */
+	atomic32 parked;                   /* stands still, pause.c */
+	bool holds;                        /* an exit waits for the others to stand still: held */
+	struct exit held;
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
 	atomic32 stopped; /* set once, last: the vCPU and its handlers are over, its backend state is gone */
 };
@@ -51,8 +57,9 @@ struct runner {
 /* One guest, as the walker and the table see it. */
 struct guest {
 	struct vm *vm;
-	struct runner runner; /* one vCPU a guest for now */
-	unsigned cpu;
+	struct runner runner[MMU_MAX_VCPUS];
+	unsigned runners;
+	atomic32 pauser; /* index + 1 of the vCPU that has the others stand still; 0: none. pause.c */
 	/* the walker's */
 	uint64_t next_round; /* TSC */
 	atomic32 ended;      /* vm is gone; who looks at it from another CPU does so in an RCU section */
@@ -76,6 +83,9 @@ extern struct guests guests;
 void runner_cpu_loop(void *argument);
 /* Sees to it that this CPU's timer fires no later than at TSC t. */
 void runner_arm(uint64_t t);
+
+/* Sees to it that CPU `cpu`, this one or another, soon takes a turn: no slice there goes on for long. Any context. */
+void runner_attend(unsigned cpu);
 
 /* exit.c: everything that follows from one exit. Interrupts on. */
 enum runner_next exit_handle(struct runner *r, struct exit *e);

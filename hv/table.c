@@ -11,11 +11,20 @@ enum column { EXITS, FAULTS, ROUNDS, DIRTY, PROTECTED, RETRIES, COLUMNS };
 
 static unsigned lines;
 
+static uint64_t exits(const struct guest *g)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < g->runners; i++)
+		n += load_relaxed(&g->runner[i].v->exits);
+	return n;
+}
+
 static void line(struct guest *g)
 {
 	struct mmu *m = &g->vm->mmu;
 	const uint64_t now[COLUMNS] = {
-		[EXITS] = load_relaxed(&g->runner.v->exits),
+		[EXITS] = exits(g),
 		[FAULTS] = load_relaxed(&m->stats.faults),
 		[ROUNDS] = load_relaxed(&m->stats.rounds),
 		[DIRTY] = load_relaxed(&m->stats.dirty),

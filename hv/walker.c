@@ -11,13 +11,20 @@
 
 static void print_longest(const struct vm *vm)
 {
+	uint64_t irqs_off = 0, exits = 0;
+
+	for (unsigned i = 0; i < vm->vcpus; i++) {
+		uint64_t off = load_relaxed(&vm->vcpu[i]->irqs_off);
+
+		irqs_off = off > irqs_off ? off : irqs_off;
+		exits += load_relaxed(&vm->vcpu[i]->exits);
+	}
 	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits",
 		vm->config.name, ticks_us(load_relaxed(&vm->mmu.stats.worst_fault)),
-		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(load_relaxed(&vm->vcpu[0]->irqs_off)),
-		load_relaxed(&vm->vcpu[0]->exits));
+		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(irqs_off), exits);
 }
 
-/* The vCPU has stopped, with its handlers. False: another harvest has the turn. */
+/* The vCPUs have stopped, with their handlers. False: another harvest has the turn. */
 static bool end_guest(struct guest *g)
 {
 	struct vm *vm = g->vm;
@@ -51,6 +58,14 @@ static bool end_guest(struct guest *g)
 	return true;
 }
 
+static bool stopped(const struct guest *g)
+{
+	for (unsigned i = 0; i < g->runners; i++)
+		if (!load_acquire(&g->runner[i].stopped)) /* partner: stop() in runner.c */
+			return false;
+	return true;
+}
+
 uint64_t walker_poll(uint64_t now)
 {
 	uint64_t next = RUNNER_NEVER;
@@ -61,7 +76,7 @@ uint64_t walker_poll(uint64_t now)
 
 		if (load_relaxed(&g->ended))
 			continue;
-		if (load_acquire(&g->runner.stopped)) { /* partner: stop() in runner.c */
+		if (stopped(g)) {
 			if (!end_guest(g))
 				again = now + us_ticks(BUSY_US);
 		} else if (g->vm->has_replica) {

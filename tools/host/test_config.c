@@ -153,12 +153,13 @@ static void cpu_lists(void **state)
 	bad("cpus=", "cpus");
 }
 
-static void what_is_not_supported_yet_is_refused_by_name(void **state)
+static void one_to_eight_vcpus(void **state)
 {
 	(void)state;
-	bad("vcpus=2", "vcpus=2|not supported yet");
-	bad("vcpus=8", "vcpus=8|not supported yet");
 	good("vcpus=1 log=off");
+	assert_int_equal(config.vcpus, 1);
+	good("vcpus=8");
+	assert_int_equal(config.vcpus, 8);
 }
 
 static void each_way_to_log_has_its_name(void **state)
@@ -312,7 +313,7 @@ int main(void)
 		cmocka_unit_test(bad_sizes),
 		cmocka_unit_test(times),
 		cmocka_unit_test(cpu_lists),
-		cmocka_unit_test(what_is_not_supported_yet_is_refused_by_name),
+		cmocka_unit_test(one_to_eight_vcpus),
 		cmocka_unit_test(each_way_to_log_has_its_name),
 		cmocka_unit_test(malformed_values_name_their_key),
 		cmocka_unit_test(unknown_keys_list_the_accepted_ones),

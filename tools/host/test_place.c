@@ -14,9 +14,9 @@ static void console_and_walker_alone_from_three_cpus(void **state)
 	for (unsigned cpus = 3; cpus <= 256; cpus++) {
 		assert_int_equal(place_walker(cpus), cpus - 1);
 		for (unsigned i = 0; i < 600; i++) {
-			assert_in_range(place_guest(cpus, i), 1, cpus - 2);
+			assert_in_range(place_vcpu(cpus, i), 1, cpus - 2);
 			if (i + 2 < cpus - 1)
-				assert_int_not_equal(place_guest(cpus, i), place_guest(cpus, i + 1));
+				assert_int_not_equal(place_vcpu(cpus, i), place_vcpu(cpus, i + 1));
 		}
 	}
 }
@@ -26,11 +26,11 @@ static void few_cpus_share(void **state)
 	(void)state;
 	assert_int_equal(place_walker(1), 0);
 	assert_int_equal(place_walker(2), 0);
-	assert_int_equal(place_guest(1, 0), 0);
-	assert_int_equal(place_guest(1, 5), 0);
-	assert_int_equal(place_guest(2, 0), 1);
-	assert_int_equal(place_guest(2, 1), 0);
-	assert_int_equal(place_guest(2, 2), 1);
+	assert_int_equal(place_vcpu(1, 0), 0);
+	assert_int_equal(place_vcpu(1, 5), 0);
+	assert_int_equal(place_vcpu(2, 0), 1);
+	assert_int_equal(place_vcpu(2, 1), 0);
+	assert_int_equal(place_vcpu(2, 2), 1);
 }
 
 int main(void)
