@@ -95,6 +95,22 @@ static inline uint32_t abi_dirty(uint32_t gfn)
 	return abi_in32(ABI_PORT_DIRTY);
 }
 
+/* vCPUs of this guest; 1 on a machine without the test device. */
+static inline uint32_t abi_vcpus(void)
+{
+	uint32_t vcpus = abi_in32(ABI_PORT_VCPU_START);
+
+	return vcpus == ABI_REFUSED ? 1 : vcpus;
+}
+
+/* Starts vCPU `index` (1...) at gpa `entry`: 32-bit protected mode, paging off, flat segments, EAX = 0, EBX = index. One
+ * that was started already goes on. */
+static inline void abi_vcpu_start(uint32_t index, uint32_t entry)
+{
+	abi_out32(ABI_PORT_VCPU_ENTRY, entry);
+	abi_out32(ABI_PORT_VCPU_START, index);
+}
+
 /* Publishes a figure on the machine's own console. What an id means is the image's affair. */
 static inline void abi_metric(uint32_t id, uint32_t value)
 {

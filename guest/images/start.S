@@ -226,7 +226,7 @@ access_code_end:
 
 	.data
 	.align	8
-	.globl	gdt_tss
+	.globl	gdt_tss, gdt_pointer
 gdt:
 	.quad	0
 	.quad	0x00cf9b000000ffff /* SEL_CODE32 */
