@@ -45,7 +45,7 @@ struct exit_io {
 };
 
 struct exit {
-	enum exit_reason reason, decodes; /* decodes: the reason behind EXIT_INSTRUCTION */
+	enum exit_reason reason, decodes; /* decodes: the reason behind EXIT_INSTRUCTION; number is known */
 	uint8_t length;                   /* bytes of the instruction, where it is the reason */
 	union {
 		struct {

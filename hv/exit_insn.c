@@ -4,7 +4,7 @@
 #include "guest/insn.h"
 #include "hv/operand.h"
 
-/* What each exit may have been made by. Others were put there since: the guest changes its code, or another CPU's. */
+/* What each exit may have been made by. */
 static const uint32_t makers[] = {
 	[EXIT_CPUID] = 1u << INSN_CPUID,
 	[EXIT_HLT] = 1u << INSN_HLT,
@@ -20,6 +20,29 @@ static const uint32_t makers[] = {
 	[EXIT_NOP] = 1u << INSN_INVD | 1u << INSN_WBINVD,
 	[EXIT_EXCEPTION] = 1u << INSN_ICEBP | 1u << INSN_SVM, /* #DB of the one, #GP of others */
 };
+
+/* Could it have made this exit? If not, another CPU of the guest has put it there since; it must not be given what only the
+ * one before passed the checks for. SMSW, which is for everyone, exits as MOV from CR0 does. */
+static bool plausible(const struct vcpu *v, const struct exit *e, const struct insn *i)
+{
+	if (!(makers[e->decodes] >> i->op & 1))
+		return false;
+	switch (i->op) {
+	case INSN_FROM_CR:
+		return i->reg == e->cr.number && !vcpu_cpl(v);
+	case INSN_TO_CR:
+		return i->reg == e->cr.number;
+	case INSN_SMSW:
+	case INSN_LMSW:
+	case INSN_CLTS:
+		return e->cr.number == 0;
+	case INSN_FROM_DR:
+	case INSN_TO_DR:
+		return i->reg == e->dr.number;
+	default:
+		return true;
+	}
+}
 
 /* Nothing special about it. */
 static enum runner_next exception(struct runner *r, struct exit *e)
@@ -69,7 +92,7 @@ static bool decode(struct runner *r, struct exit *e, struct insn *i, enum runner
 		case INSN_SHORT:
 			continue;
 		case INSN_OK:
-			if (makers[e->decodes] >> i->op & 1)
+			if (plausible(v, e, i))
 				return true;
 			/* fall through */
 		case INSN_OTHER:
@@ -118,7 +141,6 @@ static enum runner_next lmsw(struct runner *r, struct exit *e, const struct insn
 			return next;
 		operand_copy(v->mmu.mmu, &o, &value, false);
 	}
-	e->cr.number = 0;
 	e->cr.from_value = true;
 	e->cr.value = (v->cr0 & ~0xeUL) | (value & 0xf);
 	return exit_handle(r, e);
@@ -133,14 +155,12 @@ static void fill_operand(const struct vcpu *v, const struct insn *i, struct exit
 	case INSN_FROM_CR:
 	case INSN_TO_CR:
 	case INSN_CLTS:
-		e->cr.number = i->op == INSN_CLTS ? 0 : i->reg;
 		e->cr.gpr = i->rm;
 		e->cr.from_value = i->op == INSN_CLTS;
 		e->cr.value = v->cr0 & ~CR0_TS;
 		return;
 	case INSN_FROM_DR:
 	case INSN_TO_DR:
-		e->dr.number = i->reg;
 		e->dr.gpr = i->rm;
 		return;
 	case INSN_INVLPG:

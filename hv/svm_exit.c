@@ -149,7 +149,8 @@ static void decode_io(const struct vcpu *v, const struct vmcb *m, struct exit *e
 		e->reason = EXIT_INSTRUCTION; /* segment and address size */
 }
 
-/* Registers: without decode assists all but their number, and whether it is a read, is in the instruction. */
+/* Registers: without decode assists all but their number, which is filled in at once, and whether it is a read, is in the
+ * instruction. */
 static void decode_register(const struct vcpu *v, const struct vmcb *m, struct exit *e, uint32_t code)
 {
 	static const enum exit_reason reason[] = {EXIT_CR_READ, EXIT_CR_WRITE, EXIT_DR_READ, EXIT_DR_WRITE};
@@ -157,16 +158,18 @@ static void decode_register(const struct vcpu *v, const struct vmcb *m, struct e
 
 	e->reason = EXIT_INSTRUCTION;
 	e->decodes = reason[code >> 4];
+	if (code < SVM_EXIT_DR_READ)
+		e->cr.number = number;
+	else
+		e->dr.number = number;
 	if (!svm_cap.decode_assists || (code < SVM_EXIT_DR_READ && !(m->exit_info1 & REGISTER_MOV)))
 		return;
 	e->reason = e->decodes;
 	e->length = (uint8_t)(m->next_rip - v->rip);
 	if (code >= SVM_EXIT_DR_READ) {
-		e->dr.number = number;
 		e->dr.gpr = gpr;
 		return;
 	}
-	e->cr.number = number;
 	e->cr.gpr = gpr;
 	e->cr.from_value = false;
 }

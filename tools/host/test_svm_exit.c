@@ -113,6 +113,10 @@ static void instructions_without_help(void **state)
 
 		assert_int_equal(e.reason, EXIT_INSTRUCTION);
 		assert_int_equal(e.decodes, table[i].reason);
+		if (table[i].code < SVM_EXIT_DR_READ)
+			assert_int_equal(e.cr.number, table[i].code & 15);
+		else if (table[i].code < SVM_EXIT_EXCEPTION)
+			assert_int_equal(e.dr.number, table[i].code & 15);
 	}
 }
 
