@@ -5,7 +5,7 @@
  *
  *   fpu=ROUNDS   rounds of keeping the vector registers while others run on the same CPU, default 200
  *   seed=N       what is kept in them; give each guest its own
- *   watch=off    no data breakpoint, for a machine that does not arm them (QEMU's SVM)
+ *   watch=off    no data breakpoint and no ICEBP, for a machine that lacks them (QEMU's SVM)
  */
 #include "guest/images/lib.h"
 
@@ -186,6 +186,7 @@ static void debug(void)
 
 static void control(void)
 {
+	uint16_t word[3] = {0};
 	uint64_t value;
 
 	cr0_write(cr0_read() | CR0_TS);
@@ -196,6 +197,11 @@ static void control(void)
 	report((cr0_read() & 0xffff & (CR0_TS | CR0_MP | 1)) == (CR0_TS | CR0_MP | 1), "LMSW sets TS and MP");
 	__asm__ volatile("smsw %0" : "=r"(value));
 	report(value == cr0_read(), "SMSW shows CR0");
+	__asm__ volatile("smsw %0" : "=m"(word[1]));
+	report(word[1] == (uint16_t)value && !word[0] && !word[2], "SMSW to memory writes two bytes");
+	__asm__ volatile("clts");
+	__asm__ volatile("lmsw %0" : : "m"(word[1]));
+	report(cr0_read() == value, "LMSW from memory");
 	__asm__ volatile("clts");
 	__asm__ volatile("mov %1, %%cr8; mov %%cr8, %0" : "=r"(value) : "r"(9UL));
 	report(value == 9, "CR8 keeps its value");
@@ -302,12 +308,29 @@ static uint64_t do_ud2(uint64_t a, uint64_t b)
 	return 0;
 }
 
+extern char insn_icebp[];
+
+__attribute__((noinline)) static uint64_t do_icebp(uint64_t a, uint64_t b)
+{
+	(void)a;
+	(void)b;
+	__asm__ volatile(".byte 0xf1\n\t.globl insn_icebp\ninsn_icebp:\n\tnop");
+	return 0;
+}
+
 static void events(void)
 {
 	uint64_t (*const raise[])(uint64_t, uint64_t) = {do_int3, do_ud2};
 	static const int vector[] = {VECTOR_BP, VECTOR_UD};
 	struct fault f;
 
+	if (arg_is("watch", "off")) {
+		skip("ICEBP");
+	} else {
+		trap_try(&f, do_icebp, 0, 0);
+		report(f.vector == VECTOR_DB && f.rip == (uint64_t)insn_icebp, "ICEBP: %s, %ld bytes off",
+			vector_name(f.vector), (long)(f.rip - (uint64_t)insn_icebp));
+	}
 	if (abi_command(ABI_MMU_ZAP) == ABI_REFUSED) {
 		skip("no test device");
 		return;
