@@ -88,8 +88,10 @@ static struct shadow *descend(struct mmu_vcpu *v, struct shadow *s, gva_t a, con
 	shadow_child(s, i, s->role.direct ? 0 : w->gpte[level], &f, &r);
 	if (spte) {
 		c = spte_is_leaf(spte) ? 0 : shadow_of_link(spte);
-		if (c && c->gfn.v == f.v && c->role.word == r.word && load_relaxed(&c->state) == SHADOW_LIVE)
+		if (c && c->gfn.v == f.v && c->role.word == r.word && load_relaxed(&c->state) == SHADOW_LIVE) {
+			c->recent = true;
 			return c;
+		}
 		shadow_drop(s, i); /* a large leaf is split by this: its pieces are installed below c */
 		tlb_bump(m);
 	}
@@ -279,12 +281,12 @@ static enum mmu_outcome slow(struct mmu_vcpu *v, gva_t a, uint32_t error, struct
 		o = try(v, a, error, f, &todo);
 		if (o != MMU_RETRY)
 			return o;
-		if (todo.exhausted) {
-			f->reason = "shadow-page budget exhausted (raise shadow=)";
-			return MMU_END;
-		}
 		if (settle(v->mmu, &todo) == MMU_RETRY)
 			return MMU_RETRY;
+		if (todo.exhausted && (o = shadow_reclaim(v->mmu)) != MMU_RESUME) {
+			f->reason = "all shadow pages are in use (raise shadow=)";
+			return o;
+		}
 	}
 	return MMU_RETRY;
 }

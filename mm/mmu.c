@@ -157,8 +157,10 @@ static void replace_root(struct mmu_vcpu *v, unsigned i, struct shadow *s)
 {
 	if (s == v->root[i])
 		return;
-	if (s)
+	if (s) {
 		s->pins++;
+		s->recent = true;
+	}
 	if (v->root[i])
 		shadow_unpin(v->root[i]);
 	v->root[i] = s;
@@ -172,6 +174,7 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 	struct mmu *m = v->mmu;
 	struct shadow *s, *build = 0;
 	bool sync = false, present;
+	enum mmu_outcome o;
 	union role r;
 	gfn_t g;
 
@@ -187,8 +190,10 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 		s = shadow_find(m, g, r);
 	if (!s && m->used >= m->budget) {
 		lock_drop(&m->lock);
-		f->reason = "shadow-page budget exhausted (raise shadow=)";
-		return MMU_END;
+		f->reason = "all shadow pages are in use (raise shadow=)";
+		*again = true;
+		o = shadow_reclaim(m);
+		return o == MMU_RESUME ? MMU_RETRY : (*again = false, o);
 	}
 	if (!s) {
 		s = shadow_new(v, g, r);

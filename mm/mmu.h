@@ -8,6 +8,11 @@
 #include "mm/slot.h"
 
 #define MMU_MAX_VCPUS 8
+/* The least budget of shadow pages, for each vCPU: every table that one instruction can touch. The worst is an interrupt
+ * whose delivery crosses a page boundary everywhere: code, two operands, IDT, GDT (twice), TSS, the old stack and the new: 18
+ * pages under as many tables on each of three levels, one or four roots; and four roots that have died and are still
+ * loaded. */
+#define MMU_FLOOR 64
 
 /* What to do after a path with several endings. */
 enum mmu_outcome {
@@ -61,6 +66,7 @@ struct mmu_stats {
 	atomic64 unsyncs;     /* level-1 tables let go unsync */
 	atomic64 synced;      /* tables synced */
 	atomic64 zapped;      /* shadow pages demolished */
+	atomic64 reclaimed;   /* of these, because the budget was used up */
 	atomic64 flushes;     /* full flushes with acknowledgements */
 	atomic64 kicks;       /* kicks sent for them */
 	atomic64 rounds;      /* harvests */
@@ -109,7 +115,7 @@ struct mmu {
 	atomic32 unsync_upper;    /* those of level 2 and above among them; likewise */
 	atomic32 burying;         /* page-table shadows killed whose burial's flush is not over; likewise */
 	uint64_t sync_call;       /* calls of sync_all so far */
-	struct shadow *all;       /* every shadow page, for the audit */
+	struct shadow *all, *all_last; /* every shadow page, the newest first */
 	uint64_t used, budget;    /* shadow pages */
 	/* The register of leaf tables, for walkers without the lock: `budget` words, each the table's address, or a free word:
 	 * the next free one's index above LEAF_TABLE_FREE. Words from leaf_tables_top on were never used. */
@@ -165,7 +171,7 @@ extern unsigned mmu_phys_bits;
 /* Once, after page_init: makes the caches of shadow tables and descriptors. */
 void mmu_global_init(void);
 
-/* Makes a guest's MMU with a budget of shadow pages. name is kept, not copied. False: out of memory. */
+/* Makes a guest's MMU with a budget of shadow pages, at least MMU_FLOOR a vCPU. name is kept, not copied. False: out of memory. */
 bool mmu_init(struct mmu *m, const char *name, uint64_t budget);
 /* Gives it `bytes` (page multiple) of zeroed RAM laid out as GUEST-ABI says: 0-0x9ffff, 0x100000 up to 3 GiB, the rest
  * from 4 GiB. False: not that much free; nothing stays allocated. */

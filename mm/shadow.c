@@ -70,6 +70,8 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 	*b = s;
 	if (m->all)
 		m->all->prev = s;
+	else
+		m->all_last = s;
 	m->all = s;
 	m->used++;
 	if (r.level <= SLOT_LEVELS)
@@ -97,6 +99,7 @@ void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, st
 	/* release: the child's sptes before the link; the partner is a lock-free walk of the shadow (fault.c) */
 	store_release(s, host_phys(child->table).v | SPTE_P | SPTE_W | SPTE_U | SPTE_A);
 	parent->present++;
+	child->recent = true;
 	chain_add(&child->parents, r, s);
 }
 
@@ -213,6 +216,8 @@ static void free_shadow(struct shadow *s)
 		m->all = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
+	else
+		m->all_last = s->prev;
 	m->used--;
 	if (s->role.level <= SLOT_LEVELS)
 		shadow_unregister(s);

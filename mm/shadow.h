@@ -55,6 +55,7 @@ struct shadow {
 	bool unsync;
 	const void *syncing;      /* the flow that is between its first protection and its last read; a write clears it */
 	uint64_t read_call;       /* the last call of sync_all that has read all of it */
+	bool recent;              /* used since reclaim looked at it last */
 	uint8_t writes;           /* times it went unsync since something was last installed in it */
 	uint32_t pins;            /* loaded roots, builders, syncers */
 	uint32_t registered;      /* leaf tables: index in mmu.leaf_table */
@@ -118,6 +119,9 @@ bool shadow_drop(struct shadow *s, unsigned index);
 void shadow_kill(struct shadow *s, struct shadow **list);
 /* Takes the list apart in steps, flushes, frees what is not pinned. Outside locks and sections. */
 void shadow_bury(struct mmu *m, struct shadow *list);
+/* Makes room in the budget (reclaim.c). MMU_RESUME: something went; MMU_RETRY: something is about to; MMU_END: all is in
+ * use. Outside locks and sections. */
+enum mmu_outcome shadow_reclaim(struct mmu *m);
 /* Unpin; frees a DYING one with the last pin. Lock held. The caller's vCPU flushes before its next entry. */
 void shadow_unpin(struct shadow *s);
 

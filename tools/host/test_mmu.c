@@ -201,19 +201,6 @@ static void the_d_bit_of_a_large_page_is_set_again_after_the_guest_cleared_it(vo
 	assert_true(machine_peek(c, pde) & GPTE_D);
 }
 
-static void an_exhausted_budget_ends_the_guest_by_name(void **state)
-{
-	struct machine *c = *state;
-
-	uint64_t root = machine_long_mode(c);
-
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	c->mmu.budget = c->mmu.used;
-	assert_false(machine_store(c, TEST_VIRT, 1));
-	assert_int_equal(c->outcome, MMU_END);
-	assert_non_null(strstr(c->fault.reason, "budget"));
-}
-
 static void a_root_outside_memory_is_refused(void **state)
 {
 	struct machine *c = *state;
@@ -268,7 +255,6 @@ int main(void)
 		MMU_TEST(gigabyte_pages_are_split),
 		MMU_TEST(two_megabyte_pages_are_split_and_dropped_as_one),
 		MMU_TEST(the_d_bit_of_a_large_page_is_set_again_after_the_guest_cleared_it),
-		MMU_TEST(an_exhausted_budget_ends_the_guest_by_name),
 		MMU_TEST(a_root_outside_memory_is_refused),
 		MMU_TEST(leaving_long_mode_paging_and_coming_back),
 		MMU_TEST(translate_answers_as_an_access_would),
