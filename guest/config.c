@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/config.h"
 #include "guest/text.h"
+#include "mm/mmu.h"
 
 #define WORD 256 /* longest word before "--" and its zero, bytes */
 
@@ -10,7 +11,7 @@
 #define PERIOD_MAX_US 60000000UL
 #define PERIOD_DEFAULT_US 10000UL
 #define LIMIT_MAX_US 2592000000000UL /* 30 days */
-#define SHADOW_MIN 64
+#define SHADOW_MIN MMU_FLOOR /* for each vCPU */
 #define SHADOW_MAX (1UL << 24)
 
 enum reading { READ_WELL, READ_BAD };
@@ -315,6 +316,11 @@ static bool parse(struct config *c, const char *s, char *error)
 			continue;
 		if (!read_key(c, word, &seen, error))
 			return false;
+	}
+	if (c->shadow && c->shadow < (uint64_t)SHADOW_MIN * c->vcpus) {
+		text_format(error, CONFIG_ERROR, "shadow=%lu: expected at least %u for each of %u vCPUs", c->shadow, SHADOW_MIN,
+			c->vcpus);
+		return false;
 	}
 	return check_roles(seen, error);
 }

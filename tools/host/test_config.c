@@ -182,6 +182,8 @@ static void malformed_values_name_their_key(void **state)
 	bad("log=on", "log=on|off, wp, dbit or auto");
 	bad("shadow=63", "shadow=63|64");
 	bad("shadow=16777217", "shadow");
+	bad("shadow=127 vcpus=2", "shadow=127: expected at least 64 for each of 2 vCPUs");
+	good("shadow=128 vcpus=2");
 	bad("shadow=1k", "shadow");
 	bad("name=", "name=|letters");
 	bad("name", "name: expected");

@@ -299,7 +299,7 @@ static void start_guest(struct guest *g, uint64_t seed)
 
 		v->seed = seed * 0x9e3779b97f4a7c15UL + i + 1;
 		if (i == 0) {
-			machine_init(&v->machine, PAGES, 600);
+			machine_init(&v->machine, PAGES, 2 * VCPUS * MMU_FLOOR);
 			v->root = machine_long_mode(&v->machine);
 		} else {
 			machine_join(&v->machine, &g->vcpu[0].machine);
