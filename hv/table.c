@@ -25,7 +25,7 @@ static void line(struct guest *g)
 	struct mmu *m = &g->vm->mmu;
 	const uint64_t now[COLUMNS] = {
 		[EXITS] = exits(g),
-		[FAULTS] = load_relaxed(&m->stats.faults),
+		[FAULTS] = mmu_faults(m).faults,
 		[ROUNDS] = load_relaxed(&m->stats.rounds),
 		[DIRTY] = load_relaxed(&m->stats.dirty),
 		[PROTECTED] = load_relaxed(&m->stats.protected),

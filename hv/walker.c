@@ -20,7 +20,7 @@ static void print_longest(const struct vm *vm)
 		exits += load_relaxed(&vm->vcpu[i]->exits);
 	}
 	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits",
-		vm->config.name, ticks_us(load_relaxed(&vm->mmu.stats.worst_fault)),
+		vm->config.name, ticks_us(mmu_faults(&vm->mmu).worst_fault),
 		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(irqs_off), exits);
 }
 

@@ -59,13 +59,13 @@ static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
 	if (!slot || slot->mmu != v->mmu)
 		goto out;
 	if (s & SPTE_W) { /* repaired by someone else, or a stale TLB entry */
-		count_add(&v->mmu->stats.spurious, 1);
+		count_add(&v->stats.spurious, 1);
 		store_relaxed(&v->seen, 0);
 		done = true;
 	} else if (cmpxchg_seq(p, &s, s | SPTE_W | SPTE_D)) {
 		park("fixup-opened");
 		slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
-		count_add(&v->mmu->stats.fixups, 1);
+		count_add(&v->stats.fixups, 1);
 		done = true;
 	} else {
 		park("spte-changed");
@@ -158,7 +158,7 @@ static enum mmu_outcome publish(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 		value |= SPTE_W;
 	park("publish-decided");
 	if (leaf_install(s, gpte_index(a, level), value, slot, page, &v->rmap)) {
-		count_add(&v->mmu->stats.spurious, 1);
+		count_add(&v->stats.spurious, 1);
 		store_relaxed(&v->seen, 0);
 	}
 	return MMU_RESUME;
@@ -360,7 +360,7 @@ static bool quick(struct mmu_vcpu *v, gva_t a, uint32_t error)
 
 enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f)
 {
-	struct mmu_stats *stats = &v->mmu->stats;
+	struct mmu_vcpu_stats *stats = &v->stats;
 	uint64_t start = host_clock(), ticks;
 	enum mmu_outcome o = MMU_RESUME;
 	bool fixed;

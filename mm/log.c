@@ -184,12 +184,15 @@ struct watch { uint64_t faults, worst; };
 
 static struct watch stand_still(struct mmu *m)
 {
-	uint64_t until = host_clock() + log_test.stop_ticks, faults = load_relaxed(&m->stats.faults);
+	uint64_t until = host_clock() + log_test.stop_ticks, faults = mmu_faults(m).faults;
+	struct mmu_faults now;
 
-	store_relaxed(&m->stats.worst_fault, 0);
+	for (unsigned i = 0; i < m->vcpus; i++)
+		store_relaxed(&m->vcpu[i]->stats.worst_fault, 0);
 	while (host_clock() < until)
 		host_relax();
-	return (struct watch){load_relaxed(&m->stats.faults) - faults, load_relaxed(&m->stats.worst_fault)};
+	now = mmu_faults(m);
+	return (struct watch){now.faults - faults, now.worst_fault};
 }
 
 /* walker-stop=: one line for the test that reads it. before: outside a harvest; during: bits taken, nothing protected. */

@@ -52,7 +52,7 @@ void log_learn(const struct harvest *h)
 {
 	struct mmu *m = h->mmu;
 	struct log_costs *c = &m->costs;
-	uint64_t fixups = load_relaxed(&m->stats.fixups), ticks = load_relaxed(&m->stats.fixup_ticks); /* figures */
+	struct mmu_faults now = mmu_faults(m);
 
 	if (c->started) {
 		c->started = false;
@@ -66,9 +66,9 @@ void log_learn(const struct harvest *h)
 	} else if (h->pages) {
 		learn(&c->page, h->ticks / h->pages);
 	}
-	if (fixups > c->fixups) {
-		learn(&c->fixup, (ticks - c->fixup_ticks) / (fixups - c->fixups));
-		c->fixups = fixups;
-		c->fixup_ticks = ticks;
+	if (now.fixups > c->fixups) {
+		learn(&c->fixup, (now.fixup_ticks - c->fixup_ticks) / (now.fixups - c->fixups));
+		c->fixups = now.fixups;
+		c->fixup_ticks = now.fixup_ticks;
 	}
 }

@@ -278,6 +278,22 @@ hpa_t mmu_root(const struct mmu_vcpu *v)
 	return host_phys(v->mode == PAGING_LONG ? (void *)v->root[0]->table : (void *)v->pae_root);
 }
 
+struct mmu_faults mmu_faults(const struct mmu *m)
+{
+	struct mmu_faults sum = {0};
+
+	for (unsigned i = 0; i < m->vcpus; i++) {
+		const struct mmu_vcpu_stats *s = &m->vcpu[i]->stats;
+		uint64_t worst = load_relaxed(&s->worst_fault);
+
+		sum.faults += load_relaxed(&s->faults);
+		sum.fixups += load_relaxed(&s->fixups);
+		sum.fixup_ticks += load_relaxed(&s->fixup_ticks);
+		sum.worst_fault = worst > sum.worst_fault ? worst : sum.worst_fault;
+	}
+	return sum;
+}
+
 enum mmu_outcome mmu_zap_all(struct mmu *m)
 {
 	for (bool more = true; more;) {

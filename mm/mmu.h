@@ -55,14 +55,25 @@ struct mmu_fault {
 	const char *reason; /* MMU_END */
 };
 
-/* Counters; written by the guest's own CPUs under the lock or by count_add on one CPU, read by anyone. */
-struct mmu_stats {
+/* Counters of one vCPU: its CPU's, read by anyone. Of its own, for faults that take no lock are to share no cache line
+ * either. mmu_faults() adds them up. */
+struct mmu_vcpu_stats {
 	atomic64 faults;      /* shadow page faults taken, all kinds */
 	atomic64 fixups;      /* repaired by the lock-free fix-up */
 	atomic64 fixup_ticks; /* TSC ticks that those took */
-	atomic64 installs;    /* sptes installed */
 	atomic64 injected;    /* guest's own page faults */
 	atomic64 spurious;    /* nothing to repair */
+	atomic64 worst_fault; /* longest mmu_fault, TSC ticks */
+};
+
+/* The sums over a guest's vCPUs, and the longest. */
+struct mmu_faults {
+	uint64_t faults, fixups, fixup_ticks, worst_fault;
+};
+
+/* Counters; written under the lock, or by who has the harvest's turn, or by atomic addition. Read by anyone. */
+struct mmu_stats {
+	atomic64 installs;    /* sptes installed */
 	atomic64 unsyncs;     /* level-1 tables let go unsync */
 	atomic64 synced;      /* tables synced */
 	atomic64 zapped;      /* shadow pages demolished */
@@ -76,7 +87,6 @@ struct mmu_stats {
 	atomic64 cleared;     /* sptes whose D a harvest cleared */
 	atomic64 restarts;    /* walker retries */
 	atomic64 gaveup;      /* walks given up */
-	atomic64 worst_fault; /* longest mmu_fault, TSC ticks */
 };
 
 struct shadow;
@@ -163,6 +173,7 @@ struct mmu_vcpu {
 	struct chain_reserve rmap, parents;
 	struct table *tables[8];  /* reserve of shadow tables */
 	unsigned tables_n;
+	struct mmu_vcpu_stats stats;
 };
 
 /* MAXPHYADDR for guests made from now on, bits; 36 until set. */
@@ -224,6 +235,9 @@ bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes);
 bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes);
 /* RAM pages of this guest in all. */
 uint64_t mmu_pages(const struct mmu *m);
+
+/* What the page faults of its vCPUs came to so far. */
+struct mmu_faults mmu_faults(const struct mmu *m);
 
 /* Demolish every shadow page, in steps; flushes. MMU_RESUME or MMU_RETRY. */
 enum mmu_outcome mmu_zap_all(struct mmu *m);

@@ -45,7 +45,7 @@ static void wait_for(struct mmu_vcpu *v, uint64_t g)
 	if (!load_seq(&v->in_guest)) /* c */
 		return;
 	host_kick(load_relaxed(&v->cpu));
-	count_add(&v->mmu->stats.kicks, 1);
+	fetch_add_relaxed(&v->mmu->stats.kicks, 1);
 	/* acquire: pairs with the releases in mmu_leave and mmu_flushed */
 	while (load_acquire(&v->in_guest) && load_acquire(&v->seen) < g) {
 		park("tlb-wait");

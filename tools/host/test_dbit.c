@@ -299,8 +299,8 @@ static void rounds(struct machine *c, uint64_t pages)
 			h.ticks = TABLES * 600;
 		} else {
 			h.ticks = pages * 30;
-			count_add(&c->mmu.stats.fixups, pages);
-			count_add(&c->mmu.stats.fixup_ticks, pages * 150);
+			count_add(&c->vcpu.stats.fixups, pages);
+			count_add(&c->vcpu.stats.fixup_ticks, pages * 150);
 		}
 		log_learn(&h);
 	}

@@ -43,7 +43,7 @@ static void a_write_after_a_harvest_is_in_the_next(void **state)
 	assert_int_equal(harvest(c), 1);
 	machine_store(c, TEST_FREE + 0x5000, 3); /* opened and protected before: the fix-up */
 	machine_store(c, TEST_FREE, 3);
-	assert_int_equal(load_relaxed(&c->mmu.stats.fixups), 2);
+	assert_int_equal(mmu_faults(&c->mmu).fixups, 2);
 	assert_int_equal(harvest(c), 2);
 	assert_int_equal(harvest(c), 0);
 }

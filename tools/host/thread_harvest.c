@@ -25,9 +25,10 @@ static bool mixed;
 /* The walker has had its rounds, and met the guest in them: the first's writes were fixed up, the second's D bits cleared. */
 static bool over(struct guest *g)
 {
-	const struct mmu_stats *s = &g->machine.mmu.stats;
+	const struct mmu *m = &g->machine.mmu;
 
-	return load_relaxed(&rounds[g - guests]) >= ROUNDS && load_relaxed(g == guests ? &s->fixups : &s->cleared);
+	return load_relaxed(&rounds[g - guests]) >= ROUNDS &&
+	       (g == guests ? mmu_faults(m).fixups : load_relaxed(&m->stats.cleared));
 }
 
 static void run_guest(struct guest *g)
@@ -106,7 +107,7 @@ static void replicas_equal_memory(enum slab_mode mode, bool mix)
 
 		printf("guest %u: %lu rounds (%lu by D bits), %lu fix-ups, %lu protected, %lu cleared, %lu copied\n", i,
 			load_relaxed(&rounds[i]), load_relaxed(&g->machine.mmu.stats.dbit_rounds),
-			load_relaxed(&g->machine.mmu.stats.fixups), load_relaxed(&g->machine.mmu.stats.protected),
+			mmu_faults(&g->machine.mmu).fixups, load_relaxed(&g->machine.mmu.stats.protected),
 			load_relaxed(&g->machine.mmu.stats.cleared), g->replica.copied);
 		assert_true(over(g));
 		assert_int_equal(replica_round(&g->replica, 0), LOG_DONE);
