@@ -190,6 +190,10 @@ $(BUILD)/bench-harvest: $(patsubst %.c,$(BUILD)/host/bench/%.o,$(BENCH_LIB) tool
 	$(call say,CC)
 	$(Q)$(HOSTCC) -pthread $(BENCH_WRAP) -Wl,--wrap=mmu_fault $^ -o $@
 
+$(BUILD)/bench-scale: $(patsubst %.c,$(BUILD)/host/bench/%.o,$(BENCH_LIB) tools/host/bench_scale.c)
+	$(call say,CC)
+	$(Q)$(HOSTCC) -pthread $(BENCH_WRAP) $^ -o $@
+
 # ---- what one does with it ----
 
 run: all
@@ -207,7 +211,7 @@ bench: all
 	tools/bench --build $(BUILD)
 
 # What mm/ costs natively beside malloc, liburcu, ck_epoch and a walker with a lock.
-bench-host: $(BUILD)/bench-pairs $(BUILD)/bench-harvest
+bench-host: $(BUILD)/bench-pairs $(BUILD)/bench-harvest $(BUILD)/bench-scale
 	tools/bench-host --build $(BUILD)
 
 # Random operations with real threads. SECONDS in all, shared by the builds and slab modes, but TORTURE_LEAST for each. The
