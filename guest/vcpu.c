@@ -103,7 +103,10 @@ void vcpu_skip_flags(struct vcpu *v)
 {
 	v->rflags &= ~RFLAGS_RF;
 	v->changed |= VCPU_FLOW;
-	if (v->rflags & RFLAGS_TF) {
+	if (!(v->rflags & RFLAGS_TF))
+		return;
+	v->step.done = v->step.on;
+	if (!v->step.on || v->step.own_tf) {
 		v->dr6 |= DR6_BS;
 		vcpu_inject_exception(v, VECTOR_DB, false, 0);
 	}

@@ -43,6 +43,14 @@ enum vcpu_activity {
 	VCPU_STOPPED,
 };
 
+/* A single step for gdb (guest/gdb_guest.h). */
+struct vcpu_step {
+	bool on;          /* RFLAGS.TF is set for it */
+	bool done;        /* the instruction was carried out */
+	bool own_tf;      /* the guest had set TF itself */
+	bool left_behind; /* TF may come back from a frame on the guest's stack */
+};
+
 /* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */
 #define VCPU_RIP (1u << 0)      /* rip */
 #define VCPU_FLOW (1u << 1)     /* rflags, RSP, interrupt_shadow */
@@ -77,6 +85,9 @@ struct vcpu {
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable,
 		tsc_aux, apic_base, mtrr_def_type;
 	uint64_t tsc_offset; /* the guest's TSC less the host's */
+
+	bool held; /* gdb has it stand still; changed while it does */
+	struct vcpu_step step;
 
 	struct event event;    /* to be delivered at the next entry */
 	bool interrupt_shadow; /* STI / MOV SS blocking */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What follows from an exit: one switch. */
 #include "guest/cpuid.h"
+#include "hv/gdb_stub.h"
 #include "hv/runner.h"
 
 #define NOINLINE __attribute__((noinline))
@@ -79,6 +80,8 @@ NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 
+	if ((e->exception.vector == VECTOR_DB || e->exception.vector == VECTOR_UD) && gdb_stub_exception(r, e))
+		return NEXT_YIELD;
 	if (e->exception.soft) {
 		v->event = (struct event){
 			.type = EVENT_SOFT_EXCEPTION, .vector = e->exception.vector, .length = e->length};

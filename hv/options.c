@@ -33,6 +33,8 @@ static void end_auto(struct options *o) { o->end = END_AUTO; }
 static void end_halt(struct options *o) { o->end = END_HALT; }
 static void end_reboot(struct options *o) { o->end = END_REBOOT; }
 static void end_poweroff(struct options *o) { o->end = END_POWEROFF; }
+static void gdb_com2(struct options *o) { o->gdb = OPTION_GDB_COM2; }
+static void gdb_wait(struct options *o) { o->gdb = OPTION_GDB_WAIT; }
 static void quiet(struct options *o) { o->level = HOST_WARN; }
 static void test_panic(struct options *o) { o->test = OPTION_TEST_PANIC; }
 static void test_trap(struct options *o) { o->test = OPTION_TEST_TRAP; }
@@ -46,6 +48,7 @@ static const struct choice choices[] = {
 	{"console=com1,vga", console_both}, {"console=vga,com1", console_both}, {"console=com1", console_com1},
 	{"console=vga", console_vga},
 	{"end=auto", end_auto}, {"end=halt", end_halt}, {"end=reboot", end_reboot}, {"end=poweroff", end_poweroff},
+	{"gdb=com2", gdb_com2}, {"gdb=wait", gdb_wait},
 	{"quiet", quiet},
 	{"test=panic", test_panic}, {"test=trap", test_trap}, {"test=overflow", test_overflow},
 	{"test=hang", test_hang},
@@ -136,10 +139,7 @@ static bool word_parse(struct options *o, const char *word, char *error, size_t 
 		text_format(error, room, "option '%s': a number from 0 to %u is expected", word, numbers[i].max);
 		return false;
 	}
-	if (value_of(word, "gdb"))
-		text_format(error, room, "option '%s': the gdb stub is not available yet", word);
-	else
-		explain(word, error, room);
+	explain(word, error, room);
 	return false;
 }
 

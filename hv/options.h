@@ -10,6 +10,7 @@
 #include "mm/host.h"
 
 enum option_audit { OPTION_AUDIT_OFF, OPTION_AUDIT_END, OPTION_AUDIT_CONTINUOUS };
+enum option_gdb { OPTION_GDB_OFF, OPTION_GDB_COM2, OPTION_GDB_WAIT };
 enum option_slab { OPTION_SLAB_NORMAL, OPTION_SLAB_LIFO, OPTION_SLAB_POISON };
 
 /* Misbehaviour to be reported: panic; write to address 0; overflow the stack of the last CPU; stand still. */
@@ -19,6 +20,7 @@ struct options {
 	enum option_audit audit;	/* audit=off|end|continuous */
 	bool state_audit;		/* state-audit=on|off: VMCS checked before each entry */
 	enum option_slab slab;		/* slab=normal|lifo|poison */
+	enum option_gdb gdb;		/* gdb=com2|wait: gdb may attach on COM2; wait: nothing runs before it does */
 	uint32_t walker_stop;		/* walker-stop=N: in each round the walker watches the guest for N milliseconds, takes
 					 * the bits, and watches for N more. A test */
 	uint32_t walker_skip;		/* walker-skip=N: the walker forgets one page in N; 0: none. A test of the tests */

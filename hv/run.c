@@ -6,6 +6,7 @@
 #include "hv/builtin.h"
 #include "hv/cpu.h"
 #include "hv/fpu.h"
+#include "hv/gdb_stub.h"
 #include "hv/heartbeat.h"
 #include "hv/memory.h"
 #include "hv/options.h"
@@ -187,11 +188,13 @@ _Noreturn void run_guests(const struct bootinfo *info)
 	else
 		create_builtin();
 	prepare_all();
+	gdb_stub_start();
 	for (unsigned i = 1; i < host_cpus(); i++)
 		CHECK(cpu_start_work(i, cpu_work, 0));
 	if (host_cpus() == 1 && !heartbeat_start())
 		host_log(HOST_WARN, "no I/O APIC: nothing may stop a guest that keeps interrupts off");
 	runner_cpu_loop(0);
 	print_longest_holds();
+	gdb_stub_finish();
 	platform_finish(guests.failed ? "FAIL" : "PASS", guests.failed ? 1 : 0);
 }

@@ -2,6 +2,7 @@
 #include "hv/runner.h"
 #include "hv/apic.h"
 #include "hv/cpu.h"
+#include "hv/gdb_stub.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/pause.h"
@@ -70,7 +71,7 @@ __attribute__((noinline)) static enum runner_next reload(struct runner *r)
 
 /* Into the guest, once: the entry protocol of mm/tlb.c, then the exit. timer_events: as when the caller last looked at
  * the clock; a later one ends the slice, also one that came before the slice began. */
-static enum runner_next step(struct runner *r, uint64_t timer_events)
+static inline __attribute__((always_inline)) enum runner_next step(struct runner *r, uint64_t timer_events)
 {
 	const struct backend *b = guests.backend;
 	struct vcpu *v = r->v;
@@ -102,12 +103,29 @@ static enum runner_next step(struct runner *r, uint64_t timer_events)
 	return exit_handle(r, &e);
 }
 
+/* One instruction, for gdb; interrupts wait. Again at the next turn if it was not carried out by the end of the slice. */
+__attribute__((noinline)) static void slice_step(struct runner *r, uint64_t timer_events)
+{
+	enum runner_next next = pause_held(r);
+
+	while (next == NEXT_ENTER && !r->v->step.done) {
+		store_relaxed(&r->irq, 0);
+		next = step(r, timer_events);
+	}
+	if (r->v->step.done)
+		gdb_stub_stepped(r->v);
+}
+
 /* Guest time for one vCPU, until the timer fires or it has no use for more. Not inlined: the loop needs its registers. */
 __attribute__((noinline)) static void slice(struct runner *r, uint64_t timer_events)
 {
 	enum runner_next next;
 
 	guests.backend->load(r->v);
+	if (r->v->step.on) {
+		slice_step(r, timer_events);
+		return;
+	}
 	next = pause_held(r);
 	while (next == NEXT_ENTER)
 		next = step(r, timer_events);
@@ -219,6 +237,8 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 		if (log_drain(CONSOLE_STEP))
 			next = now;
 		next = earlier(next, now + us_ticks(CONSOLE_US));
+		if (options.gdb != OPTION_GDB_OFF)
+			gdb_stub_poll();
 	}
 	return next;
 }
@@ -244,7 +264,25 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 
 static bool can_run(const struct runner *r)
 {
-	return !r->over && r->v->activity == VCPU_RUNNABLE && !load_relaxed(&r->parked);
+	return !r->over && r->v->activity == VCPU_RUNNABLE && !load_relaxed(&r->parked) && !r->v->held;
+}
+
+/* gdb has everything stand still. That time counts neither as a guest's nor as lack of progress. */
+__attribute__((noinline)) static void stand_still(struct cpu_loop *l)
+{
+	uint64_t since = host_clock();
+
+	for (struct runner *r = l->first; r; r = r->next) {
+		if (r->over)
+			continue;
+		guests.backend->load(r->v);
+		guests.backend->fetch(r->v, VCPU_ALL);
+		r->retry_exits = 0;
+	}
+	gdb_stub_park();
+	for (struct runner *r = l->first; r; r = r->next)
+		if (!r->over && r->v->index == 0 && r->vm->started)
+			r->vm->started += host_clock() - since;
 }
 
 /* Gathers the vCPUs of this CPU. */
@@ -273,9 +311,13 @@ void runner_cpu_loop(void *argument)
 	store_relaxed(&l->armed, RUNNER_NEVER);
 	join(l);
 	while (load_acquire(&guests.left)) {
-		uint64_t now = host_clock(), kicks = load_relaxed(&c->kicks), next;
+		uint64_t now, kicks, next;
 		unsigned runnable = 0;
 
+		if (gdb_stub_stopping())
+			stand_still(l);
+		now = host_clock();
+		kicks = load_relaxed(&c->kicks);
 		if (load_relaxed(&c->timer_events) != events) {
 			events = load_relaxed(&c->timer_events);
 			store_relaxed(&l->armed, RUNNER_NEVER);

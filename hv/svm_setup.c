@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/msr.h"
+#include "hv/options.h"
 #include "hv/svm.h"
 
 /* The guest's own exceptions are its business, but #PF, two that an endless delivery of would never leave the guest
@@ -55,6 +56,9 @@ void svm_setup(struct vmcb *m, uint32_t asid)
 	m->cr_read = m->cr_write = CRS;
 	m->dr_read = m->dr_write = DRS;
 	m->exceptions = INTERCEPTED;
+	/* gdb's breakpoints are ICEBP, which QEMU does not know. */
+	if (options.gdb != OPTION_GDB_OFF)
+		m->exceptions |= 1u << VECTOR_UD;
 	m->intercept1 = INTERCEPT1;
 	m->intercept2 = INTERCEPT2 | svm_cap.intercept2;
 	m->intercept3 = svm_cap.intercept3;

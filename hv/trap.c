@@ -2,6 +2,7 @@
 #include "boot/bootinfo.h"
 #include "hv/apic.h"
 #include "hv/cpu.h"
+#include "hv/gdb_stub.h"
 #include "guest/text.h"
 #include "hv/panic.h"
 #include "hv/trap.h"
@@ -112,7 +113,9 @@ void trap_handle(struct trap_frame *frame)
 		panic_check_stop(frame);
 		return;
 	}
-	if (frame->vector == TRAP_GENERAL_PROTECTION && trap_fixup(frame))
+	if ((frame->vector == TRAP_GENERAL_PROTECTION || frame->vector == TRAP_PAGE_FAULT) && trap_fixup(frame))
+		return;
+	if (frame->vector == TRAP_BREAKPOINT && gdb_stub_trap(frame))
 		return;
 
 	char why[TRAP_TEXT];

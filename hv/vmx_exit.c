@@ -120,7 +120,7 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 	if (e->exception.vector == VECTOR_DB && !e->exception.soft) {
 		e->exception.dr6 = vmread(VMCS_QUALIFICATION) & DEBUG_DR6;
 		/* An entry with blocking and RFLAGS.TF wants a single step pending (SDM vol. 3, 26.3.1.5). */
-		if (v->interrupt_shadow && v->rflags & RFLAGS_TF)
+		if (v->interrupt_shadow && v->rflags & RFLAGS_TF && !(v->step.on && !v->step.own_tf))
 			vmwrite(VMCS_GUEST_PENDING_DEBUG, PENDING_DEBUG_BS);
 	}
 }

@@ -2,6 +2,7 @@
 /* The replicas, kept up by harvests from another core than the guest's, and the end of a guest, which needs the last
  * of them. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
 #include "guest/vmset.h"
+#include "hv/gdb_stub.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/runner.h"
@@ -30,6 +31,7 @@ static bool end_guest(struct guest *g)
 	struct vm *vm = g->vm;
 	uint64_t differing = 0, violations = 0;
 	gfn_t first;
+	bool pass;
 
 	if (vm->has_replica && replica_round(&vm->replica, 0) == LOG_BUSY)
 		return false;
@@ -48,8 +50,10 @@ static bool end_guest(struct guest *g)
 		differing = replica_compare(&vm->replica, &first);
 		vm_print_replica(vm, differing, first);
 	}
-	if (!vm_print_verdict(vm, !differing))
+	pass = vm_print_verdict(vm, !differing);
+	if (!pass)
 		guests.failed = true;
+	gdb_stub_guest_over((unsigned)(g - guests.guest), pass);
 	store_release(&vm->state, VM_ENDED);
 	store_release(&g->ended, 1); /* partner: table_poll */
 	rcu_wait(RCU_MASK_ALL);

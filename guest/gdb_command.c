@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/* What gdb asks for, and the answers (gdb manual, appendices E.2 to E.5). An empty reply: not known here. */
+#include "guest/gdb.h"
+#include "guest/text.h"
+
+#define NAME 64
+#define LISTED_AT_ONCE 64 /* threads in one reply */
+#define ACTIONS 32        /* of one vCont */
+
+void gdb_reply(struct gdb *g, const char *text)
+{
+	gdb_reply_begin(g);
+	gdb_reply_text(g, text);
+	gdb_reply_end(g);
+}
+
+static bool is_detached(const struct gdb *g, unsigned pid)
+{
+	return pid >= GDB_PROCESSES || g->detached >> pid & 1;
+}
+
+/* The n-th thread of the processes that are debugged. */
+static bool thread(struct gdb *g, unsigned n, struct gdb_thread *t)
+{
+	for (unsigned i = 0; g->target->thread(g->target->context, i, t); i++)
+		if (!is_detached(g, t->pid) && !n--)
+			return true;
+	return false;
+}
+
+static bool matches(struct gdb_thread wanted, struct gdb_thread t)
+{
+	return (wanted.pid == GDB_ANY || wanted.pid == GDB_ALL || wanted.pid == t.pid) &&
+		(wanted.tid == GDB_ANY || wanted.tid == GDB_ALL || wanted.tid == t.tid);
+}
+
+bool gdb_find(struct gdb *g, struct gdb_thread wanted, struct gdb_thread *t)
+{
+	bool found = false;
+
+	for (unsigned i = 0; thread(g, i, t); i++) {
+		if (!matches(wanted, *t))
+			continue;
+		if (!matches(wanted, g->stopped_thread) ||
+			(t->pid == g->stopped_thread.pid && t->tid == g->stopped_thread.tid))
+			return true;
+		found = true;
+	}
+	for (unsigned i = 0; found && thread(g, i, t); i++)
+		if (matches(wanted, *t))
+			return true;
+	return false;
+}
+
+bool gdb_general(struct gdb *g, struct gdb_thread *t)
+{
+	if (gdb_find(g, g->general, t))
+		return true;
+	gdb_reply(g, GDB_NO_THREAD);
+	return false;
+}
+
+/* ---- running ---- */
+
+static void reply_stop(struct gdb *g)
+{
+	gdb_reply_begin(g);
+	gdb_reply_text(g, g->why == GDB_BREAK_IN ? "T02" : "T05");
+	if (g->why == GDB_BREAKPOINT)
+		gdb_reply_text(g, "swbreak:;");
+	gdb_reply_text(g, "thread:");
+	gdb_reply_thread(g, g->stopped_thread);
+	gdb_reply_char(g, ';');
+	gdb_reply_end(g);
+}
+
+void gdb_stopped(struct gdb *g, struct gdb_thread t, enum gdb_why why)
+{
+	bool waits = g->running;
+
+	g->running = false;
+	g->stopped_thread = g->general = t;
+	g->why = why;
+	if (waits)
+		reply_stop(g);
+}
+
+void gdb_exited(struct gdb *g, unsigned pid, uint8_t status)
+{
+	if (!g->running)
+		return;
+	g->running = false;
+	g->stopped_thread = g->general = (struct gdb_thread){GDB_ANY, GDB_ANY};
+	gdb_reply_begin(g);
+	gdb_reply_char(g, 'W');
+	gdb_reply_hex(g, &status, 1);
+	gdb_reply_text(g, ";process:");
+	gdb_reply_number(g, pid);
+	gdb_reply_end(g);
+}
+
+struct vcont {
+	struct gdb_thread who;
+	enum gdb_action action;
+};
+
+/* ";action[:thread]…" */
+static bool parse_actions(const char *p, struct vcont *a, unsigned *n)
+{
+	uint64_t signal;
+
+	for (*n = 0; gdb_parse_char(&p, ';'); ++*n) {
+		char c = *p;
+
+		if (*n == ACTIONS)
+			return false;
+		a[*n].who = (struct gdb_thread){GDB_ALL, GDB_ALL};
+		a[*n].action = c == 's' || c == 'S' ? GDB_STEP : GDB_CONTINUE;
+		if (c != 's' && c != 'S' && c != 'c' && c != 'C')
+			return false;
+		p++;
+		if ((c == 'S' || c == 'C') && !gdb_parse_number(&p, &signal)) /* there are no signals to pass on */
+			return false;
+		if (gdb_parse_char(&p, ':') && !gdb_parse_thread(&p, &a[*n].who))
+			return false;
+	}
+	return *n && !*p;
+}
+
+/* A thread does what the first action that names it says, others hold. */
+static void vcont(struct gdb *g, const char *p)
+{
+	struct gdb_thread t;
+	struct vcont a[ACTIONS];
+	enum gdb_action action;
+	unsigned n, j;
+
+	if (!parse_actions(p, a, &n)) {
+		gdb_reply(g, GDB_INVALID);
+		return;
+	}
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; g->target->thread(g->target->context, i, &t); i++) {
+			action = is_detached(g, t.pid) ? GDB_CONTINUE : GDB_HOLD;
+			for (j = 0; j < n && !matches(a[j].who, t); j++)
+				;
+			if (action == GDB_HOLD && j < n)
+				action = a[j].action;
+			if (pass) {
+				g->target->action(g->target->context, t, action);
+			} else if (action == GDB_STEP && !g->target->can_step(g->target->context, t)) {
+				gdb_reply(g, GDB_INVALID);
+				return;
+			}
+		}
+	}
+	g->running = true;
+	g->target->resume(g->target->context);
+}
+
+/* D or D;pid. With the last process gdb is gone. */
+static void detach(struct gdb *g, const char *p)
+{
+	struct gdb_thread t;
+	uint64_t pid = 0;
+
+	if (gdb_parse_char(&p, ';') && (!gdb_parse_number(&p, &pid) || pid >= GDB_PROCESSES)) {
+		gdb_reply(g, GDB_INVALID);
+		return;
+	}
+	for (unsigned i = 1; i < GDB_PROCESSES; i++) {
+		if (is_detached(g, i) || (pid && i != pid))
+			continue;
+		g->target->detach(g->target->context, i);
+		g->detached |= 1UL << i;
+	}
+	gdb_reply(g, "OK");
+	if (thread(g, 0, &t))
+		return;
+	g->attached = false;
+	for (unsigned i = 0; g->target->thread(g->target->context, i, &t); i++)
+		g->target->action(g->target->context, t, GDB_CONTINUE);
+	g->target->resume(g->target->context);
+}
+
+/* ---- questions ---- */
+
+static void attach(struct gdb *g)
+{
+	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;vContSupported+");
+	if (!g->attached || g->running)
+		g->target->stop(g->target->context);
+	g->attached = true;
+	g->running = false;
+	g->detached = 0;
+	g->why = GDB_ATTACH;
+	for (unsigned i = 0; i < GDB_PROCESSES; i++)
+		g->mode[i] = GDB_X86_64;
+}
+
+static void list_threads(struct gdb *g)
+{
+	struct gdb_thread t;
+
+	gdb_reply_begin(g);
+	for (unsigned i = 0; i < LISTED_AT_ONCE && thread(g, g->listed, &t); i++, g->listed++) {
+		gdb_reply_char(g, i ? ',' : 'm');
+		gdb_reply_thread(g, t);
+	}
+	if (g->out_n == 1)
+		gdb_reply_char(g, 'l');
+	gdb_reply_end(g);
+}
+
+static void describe_thread(struct gdb *g, const char *p)
+{
+	struct gdb_thread t;
+	char name[NAME];
+
+	if (!gdb_parse_thread(&p, &t) || !gdb_find(g, t, &t)) {
+		gdb_reply(g, GDB_NO_THREAD);
+		return;
+	}
+	g->target->describe(g->target->context, t, name, sizeof name);
+	gdb_reply_begin(g);
+	gdb_reply_hex(g, name, text_length(name));
+	gdb_reply_end(g);
+}
+
+/* annex:offset,length */
+static void read_features(struct gdb *g, const char *p)
+{
+	struct gdb_thread t;
+	uint64_t offset, n;
+	size_t length;
+
+	if (!gdb_parse_word(&p, "target.xml:") || !gdb_parse_range(&p, &offset, &n)) {
+		gdb_reply(g, "E00");
+		return;
+	}
+	if (!gdb_general(g, &t))
+		return;
+	/* Asked from the start: the vCPU may have another mode by now. */
+	if (!offset)
+		g->mode[t.pid] = (uint8_t)g->target->mode(g->target->context, t);
+	gdb_describe_target(g->mode[t.pid], g->text, sizeof g->text);
+	length = text_length(g->text);
+	gdb_reply_begin(g);
+	gdb_reply_char(g, offset < length && n < length - offset ? 'm' : 'l');
+	for (; n && offset < length && gdb_reply_room(g) >= 2; n--, offset++)
+		gdb_reply_char(g, g->text[offset]);
+	if (n && offset < length)
+		g->out[1] = 'm'; /* cut off: it asks for the rest */
+	gdb_reply_end(g);
+}
+
+static void query(struct gdb *g, const char *p)
+{
+	struct gdb_thread t;
+
+	if (gdb_parse_word(&p, "fThreadInfo")) {
+		g->listed = 0;
+		list_threads(g);
+	} else if (gdb_parse_word(&p, "sThreadInfo")) {
+		list_threads(g);
+	} else if (gdb_parse_word(&p, "ThreadExtraInfo,")) {
+		describe_thread(g, p);
+	} else if (gdb_parse_word(&p, "Xfer:features:read:")) {
+		read_features(g, p);
+	} else if (gdb_parse_word(&p, "Attached")) {
+		gdb_reply(g, "1"); /* at its end gdb detaches, it does not kill */
+	} else if (gdb_parse_char(&p, 'C')) {
+		if (!gdb_general(g, &t))
+			return;
+		gdb_reply_begin(g);
+		gdb_reply_text(g, "QC");
+		gdb_reply_thread(g, t);
+		gdb_reply_end(g);
+	} else {
+		gdb_reply(g, "");
+	}
+}
+
+/* H: the thread of what follows. Hc is of old ways to resume, which are not offered. */
+static void select_thread(struct gdb *g, const char *p)
+{
+	bool for_general = *p == 'g';
+	struct gdb_thread t, found;
+
+	if (*p++ == 0 || !gdb_parse_thread(&p, &t) || !gdb_find(g, t, &found)) {
+		gdb_reply(g, GDB_NO_THREAD);
+		return;
+	}
+	if (for_general)
+		g->general = found;
+	gdb_reply(g, "OK");
+}
+
+static void is_alive(struct gdb *g, const char *p)
+{
+	struct gdb_thread t;
+
+	gdb_reply(g, gdb_parse_thread(&p, &t) && gdb_find(g, t, &t) ? "OK" : GDB_NO_THREAD);
+}
+
+static void words(struct gdb *g, const char *p)
+{
+	if (gdb_parse_word(&p, "Cont?"))
+		gdb_reply(g, "vCont;c;C;s;S");
+	else if (gdb_parse_word(&p, "Cont"))
+		vcont(g, p);
+	else if (gdb_parse_word(&p, "Kill;"))
+		gdb_reply(g, "E01"); /* a guest is not killed for gdb's sake */
+	else
+		gdb_reply(g, "");
+}
+
+void gdb_command(struct gdb *g)
+{
+	const char *p = g->in;
+
+	if (gdb_parse_word(&p, "qSupported")) {
+		attach(g);
+		return;
+	}
+	if (!g->attached || g->running) {
+		if (!g->running)
+			gdb_reply(g, "");
+		return;
+	}
+	switch (*p++) {
+	case '?':
+		reply_stop(g);
+		return;
+	case 'D':
+		detach(g, p);
+		return;
+	case 'H':
+		select_thread(g, p);
+		return;
+	case 'T':
+		is_alive(g, p);
+		return;
+	case 'g':
+		gdb_read_registers(g);
+		return;
+	case 'G':
+		gdb_write_registers(g, p);
+		return;
+	case 'p':
+	case 'P':
+		gdb_one_register(g, p, p[-1] == 'P');
+		return;
+	case 'm':
+		gdb_read_memory(g, p);
+		return;
+	case 'M':
+	case 'X':
+		gdb_write_memory(g, p, p[-1] == 'X');
+		return;
+	case 'z':
+	case 'Z':
+		gdb_breakpoint(g, p, p[-1] == 'Z');
+		return;
+	case 'q':
+		query(g, p);
+		return;
+	case 'v':
+		words(g, p);
+		return;
+	default:
+		gdb_reply(g, "");
+		return;
+	}
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* Registers, memory and breakpoints (gdb manual, appendix E.2). */
+#include "guest/gdb.h"
+
+/* ---- registers ---- */
+
+static void reply_register(struct gdb *g, struct gdb_thread t, const struct gdb_register *r)
+{
+	uint64_t value = 0;
+
+	if (r->reg != GDB_FPU && g->target->register_read(g->target->context, t, r->reg, &value)) {
+		gdb_reply_hex(g, &value, r->bits / 8);
+		return;
+	}
+	for (unsigned i = 0; i < r->bits / 8; i++)
+		gdb_reply_text(g, "xx");
+}
+
+void gdb_read_registers(struct gdb *g)
+{
+	struct gdb_thread t;
+	enum gdb_mode mode;
+
+	if (!gdb_general(g, &t))
+		return;
+	mode = g->mode[t.pid];
+	gdb_reply_begin(g);
+	for (unsigned i = 0; i < gdb_g_registers(mode); i++)
+		reply_register(g, t, gdb_register(mode, i));
+	gdb_reply_end(g);
+}
+
+static bool write_register(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, const char **p)
+{
+	uint64_t value = 0, old;
+
+	if (r->reg == GDB_FPU || !gdb_parse_hex(p, (uint8_t *)&value, r->bits / 8))
+		return false;
+	if (!g->target->register_read(g->target->context, t, r->reg, &old))
+		return false;
+	if (r->bits == 32)
+		old = (uint32_t)old;
+	return value == old || g->target->register_write(g->target->context, t, r->reg, value);
+}
+
+/* All of them or those before the first that cannot be written. */
+void gdb_write_registers(struct gdb *g, const char *p)
+{
+	struct gdb_thread t;
+	enum gdb_mode mode;
+	bool ok = true;
+
+	if (!gdb_general(g, &t))
+		return;
+	mode = g->mode[t.pid];
+	for (unsigned i = 0; ok && i < gdb_g_registers(mode); i++)
+		ok = write_register(g, t, gdb_register(mode, i), &p);
+	gdb_reply(g, ok ? "OK" : GDB_INVALID);
+}
+
+void gdb_one_register(struct gdb *g, const char *p, bool write)
+{
+	const struct gdb_register *r;
+	struct gdb_thread t;
+	uint64_t n;
+
+	if (!gdb_general(g, &t))
+		return;
+	r = gdb_parse_number(&p, &n) && n <= GDB_PACKET ? gdb_register(g->mode[t.pid], (unsigned)n) : 0;
+	if (!r) {
+		gdb_reply(g, GDB_INVALID);
+	} else if (write) {
+		gdb_reply(g, gdb_parse_char(&p, '=') && write_register(g, t, r, &p) ? "OK" : GDB_INVALID);
+	} else {
+		gdb_reply_begin(g);
+		reply_register(g, t, r);
+		gdb_reply_end(g);
+	}
+}
+
+/* ---- memory ---- */
+
+void gdb_read_memory(struct gdb *g, const char *p)
+{
+	uint8_t bytes[GDB_PACKET / 2];
+	struct gdb_thread t;
+	uint64_t a, n;
+	size_t got;
+
+	if (!gdb_general(g, &t))
+		return;
+	if (!gdb_parse_range(&p, &a, &n)) {
+		gdb_reply(g, GDB_INVALID);
+		return;
+	}
+	if (n > sizeof bytes)
+		n = sizeof bytes;
+	got = g->target->memory_read(g->target->context, t, a, bytes, n);
+	if (n && !got) {
+		gdb_reply(g, GDB_FAULT);
+		return;
+	}
+	gdb_reply_begin(g);
+	gdb_reply_hex(g, bytes, got);
+	gdb_reply_end(g);
+}
+
+/* M: hexadecimal; X: the bytes themselves. */
+void gdb_write_memory(struct gdb *g, const char *p, bool binary)
+{
+	uint8_t bytes[GDB_PACKET / 2];
+	const uint8_t *from = bytes;
+	struct gdb_thread t;
+	uint64_t a, n;
+	size_t left;
+	bool ok;
+
+	if (!gdb_general(g, &t))
+		return;
+	ok = gdb_parse_range(&p, &a, &n) && gdb_parse_char(&p, ':');
+	left = ok ? g->in_n - (size_t)(p - g->in) : 0;
+	if (binary) {
+		ok = ok && n == left;
+		from = (const uint8_t *)p;
+	} else {
+		ok = ok && n <= sizeof bytes && n * 2 == left && gdb_parse_hex(&p, bytes, n);
+	}
+	if (!ok)
+		gdb_reply(g, GDB_INVALID);
+	else
+		gdb_reply(g, !n || g->target->memory_write(g->target->context, t, a, from, n) ? "OK" : GDB_FAULT);
+}
+
+void gdb_breakpoint(struct gdb *g, const char *p, bool insert)
+{
+	struct gdb_thread t;
+	uint64_t a;
+
+	if (!gdb_parse_word(&p, "0,")) { /* the processor's are not offered */
+		gdb_reply(g, "");
+		return;
+	}
+	if (!gdb_general(g, &t))
+		return;
+	gdb_reply(g, gdb_parse_number(&p, &a) && g->target->breakpoint(g->target->context, t, a, insert) ? "OK" : GDB_FAULT);
+}

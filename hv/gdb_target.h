@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* What gdb sees while everything stands still: CPUs, vCPUs and their memory. For gdb_stub.c; CPU 0. As struct gdb_target
+ * says. */
+#ifndef HV_GDB_TARGET_H
+#define HV_GDB_TARGET_H
+
+#include "guest/gdb.h"
+#include "hv/runner.h"
+#include "hv/trap.h"
+
+/* A CPU that stands still. Its own, read by CPU 0 once parked is the epoch. */
+struct gdb_cpu {
+	bool parking;
+	struct trap_frame *frame;
+	uint64_t cr0, cr2, cr3, cr4, efer;
+	atomic64 parked; /* the epoch that it stopped for, last */
+};
+extern struct gdb_cpu gdb_cpus[HOST_MAX_CPUS];
+
+/* Everything stands still again: single steps are over. */
+void gdb_target_stopped(void);
+/* The first vCPU that gdb resumed last, or else the hypervisor's first thread. */
+struct gdb_thread gdb_target_resumed(void);
+/* Any CPU. */
+struct gdb_thread gdb_target_vcpu_thread(const struct vcpu *v);
+
+bool gdb_target_thread(void *context, unsigned n, struct gdb_thread *t);
+void gdb_target_describe(void *context, struct gdb_thread t, char *to, size_t room);
+enum gdb_mode gdb_target_mode(void *context, struct gdb_thread t);
+bool gdb_target_register_read(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t *value);
+bool gdb_target_register_write(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t value);
+size_t gdb_target_memory_read(void *context, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n);
+bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, const uint8_t *from, size_t n);
+bool gdb_target_breakpoint(void *context, struct gdb_thread t, uint64_t a, bool insert);
+bool gdb_target_can_step(void *context, struct gdb_thread t);
+void gdb_target_action(void *context, struct gdb_thread t, enum gdb_action action);
+void gdb_target_detach(void *context, unsigned pid);
+
+#endif

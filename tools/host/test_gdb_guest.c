@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* guest/gdb_guest.c: a vCPU's registers, memory by its page tables, breakpoints, single steps. */
+#include <string.h>
+
+#include "guest/gdb_guest.h"
+#include "mm/gpte.h"
+#include "tools/host/vcpu_test.h"
+
+#define TABLES 0x200000UL /* guest-physical; four tables in a row */
+#define CODE 0x300000UL
+#define VIRTUAL 0x8000401000UL
+#define PRESENT 1UL /* neither W nor A nor D */
+#define ICEBP 0xf1
+
+static struct mmu *m;
+static struct vcpu *v;
+
+static int set_up(void **state)
+{
+	vcpu_setup(state);
+	m = &vcpu_test.mmu;
+	v = &vcpu_test.v;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	gdb_guest_forget(m);
+	return vcpu_teardown(state);
+}
+
+static void put(uint64_t at, uint64_t value)
+{
+	assert_true(mmu_write(m, gpa(at), &value, sizeof value));
+}
+
+/* VIRTUAL leads to CODE, the page behind it nowhere, the next 2 MiB to guest-physical 0. */
+static void long_mode(void)
+{
+	v->cr0 |= CR0_PG;
+	v->mmu.mode = PAGING_LONG;
+	v->mmu.paging.cr3 = TABLES;
+	v->efer = EFER_LME | EFER_LMA;
+	v->seg[CS].attr = (v->seg[CS].attr & ~SEG_DB) | SEG_L;
+	put(TABLES + 1 * 8, (TABLES + 0x1000) | PRESENT);
+	put(TABLES + 0x1000, (TABLES + 0x2000) | PRESENT);
+	put(TABLES + 0x2000 + 2 * 8, (TABLES + 0x3000) | PRESENT);
+	put(TABLES + 0x2000 + 3 * 8, PRESENT | 1UL << 7);
+	put(TABLES + 0x3000 + 1 * 8, CODE | PRESENT);
+}
+
+static uint8_t peek(uint64_t at)
+{
+	uint8_t byte;
+
+	assert_true(mmu_read(m, gpa(at), &byte, 1));
+	return byte;
+}
+
+static void registers(void **state)
+{
+	uint64_t value;
+
+	(void)state;
+	assert_int_equal(gdb_guest_mode(v), GDB_I386);
+	for (unsigned r = 0; r < GDB_REGS; r++)
+		assert_true(gdb_guest_register(v, r, &value));
+	assert_true(gdb_guest_register(v, GDB_RIP, &value));
+	assert_int_equal(value, TEST_ENTRY);
+	assert_false(gdb_guest_set_register(v, GDB_RIP, 1UL << 32));
+	assert_true(gdb_guest_set_register(v, GDB_RAX + RSP, 0x9000));
+	assert_int_equal(v->changed, VCPU_FLOW);
+	assert_true(gdb_guest_register(v, GDB_CS, &value));
+	assert_int_equal(value, 8);
+	assert_false(gdb_guest_set_register(v, GDB_CS, 16));
+	assert_false(gdb_guest_set_register(v, GDB_CR3, 0));
+	assert_true(gdb_guest_set_register(v, GDB_RFLAGS, ~0UL));
+	assert_int_equal(v->rflags & (RFLAGS_VM | 3UL << 19 | ~0x3fffffUL | 1UL << 3 | 1UL << 15), 0);
+	assert_true(v->rflags & RFLAGS_IF && v->rflags & RFLAGS_FIXED);
+	long_mode();
+	assert_int_equal(gdb_guest_mode(v), GDB_X86_64);
+	assert_true(gdb_guest_set_register(v, GDB_RIP, VIRTUAL));
+	assert_true(v->changed & VCPU_RIP);
+	assert_false(gdb_guest_set_register(v, GDB_RIP, 1UL << 47));
+}
+
+static void memory(void **state)
+{
+	char text[16];
+	uint64_t entry;
+
+	(void)state;
+	assert_int_equal(gdb_guest_read(v, CODE, text, 16), 16);
+	long_mode();
+	assert_true(gdb_guest_write(v, VIRTUAL + 0x100, "abc", 3));
+	assert_int_equal(peek(CODE + 0x101), 'b');
+	assert_int_equal(gdb_guest_read(v, VIRTUAL + 0x100, text, 3), 3);
+	assert_memory_equal(text, "abc", 3);
+	assert_int_equal(gdb_guest_read(v, VIRTUAL + 0xffe, text, 8), 2);
+	assert_false(gdb_guest_write(v, VIRTUAL + 0xffe, "abcd", 4));
+	assert_int_equal(gdb_guest_read(v, 0x8000601000, text, 1), 1); /* a 2 MiB page: 0x1000 */
+	assert_int_equal(gdb_guest_read(v, 0x80006a0000, text, 1), 0); /* 0xa0000: no memory */
+	assert_int_equal(gdb_guest_read(v, 1UL << 47, text, 1), 0);
+	assert_int_equal(gdb_guest_read(v, 0, text, 1), 0);
+	v->mmu.paging.cr3 = 1UL << 32;
+	assert_int_equal(gdb_guest_read(v, VIRTUAL, text, 1), 0);
+	/* no A, no D */
+	assert_true(mmu_read(m, gpa(TABLES + 0x3000 + 8), &entry, sizeof entry));
+	assert_int_equal(entry, CODE | PRESENT);
+}
+
+static void put32(uint64_t at, uint32_t value)
+{
+	assert_true(mmu_write(m, gpa(at), &value, sizeof value));
+}
+
+static bool reads(uint64_t a, char want)
+{
+	char c;
+
+	return gdb_guest_read(v, a, &c, 1) == 1 && c == want;
+}
+
+static void memory_of_32_bit_modes(void **state)
+{
+	(void)state;
+	assert_true(gdb_guest_write(v, CODE + 0x34, "c", 1));
+	assert_int_equal(gdb_guest_read(v, 1UL << 32, &(char){0}, 1), 0);
+	/* two levels: 0xc0400034, and a page of 4 MiB at 0xc0800000 where there is PSE */
+	v->mmu.paging.cr3 = TABLES;
+	put32(TABLES + 0x301 * 4, (TABLES + 0x1000) | PRESENT);
+	put32(TABLES + 0x302 * 4, PRESENT | 1 << 7);
+	put32(TABLES + 0x1000, CODE | PRESENT);
+	v->mmu.mode = PAGING_PSE;
+	assert_true(reads(0xc0400034, 'c'));
+	assert_true(reads(0xc0800000 + CODE + 0x34, 'c'));
+	assert_false(reads(0xc0401034, 'c'));
+	v->mmu.mode = PAGING_32;
+	assert_true(reads(0xc0400034, 'c'));
+	assert_false(reads(0xc0800000 + CODE + 0x34, 'c'));
+	/* PAE: the registers count, whatever CR3's table says */
+	v->mmu.mode = PAGING_PAE;
+	v->mmu.paging.pdpte[3] = (TABLES + 0x2000) | PRESENT;
+	put(TABLES + 0x2000 + 2 * 8, (TABLES + 0x3000) | PRESENT);
+	put(TABLES + 0x2000 + 3 * 8, PRESENT | 1 << 7);
+	put(TABLES + 0x3000, CODE | PRESENT);
+	assert_true(reads(0xc0400034, 'c'));
+	assert_int_equal(gdb_guest_read(v, 0xc0600000 + 0x1000, &(char){0}, 1), 1);
+	assert_false(reads(0x400034, 'c'));
+}
+
+static void writes_are_dirty(void **state)
+{
+	struct slot *s = slot_find(m, gpa_gfn(gpa(CODE)));
+	atomic64 *word = &s->bits[SLOT_DIRTY][slot_index(s, gpa_gfn(gpa(CODE))) / 64];
+
+	(void)state;
+	xchg_seq(word, 0);
+	assert_true(gdb_guest_write(v, CODE, "x", 1));
+	assert_int_not_equal(load_seq(word), 0);
+	xchg_seq(word, 0);
+	assert_true(gdb_guest_breakpoint(v, CODE, true));
+	assert_int_not_equal(load_seq(word), 0);
+}
+
+static void breakpoints(void **state)
+{
+	uint8_t bytes[4] = {0x90, 0x91, 0x92, 0x93};
+
+	(void)state;
+	long_mode();
+	assert_true(gdb_guest_write(v, VIRTUAL, bytes, 4));
+	assert_true(gdb_guest_breakpoint(v, VIRTUAL + 1, true));
+	assert_true(gdb_guest_breakpoint(v, VIRTUAL + 1, true));
+	assert_int_equal(peek(CODE + 1), ICEBP);
+	assert_int_equal(gdb_guest_read(v, VIRTUAL, bytes, 4), 4); /* not seen */
+	assert_int_equal(bytes[1], 0x91);
+	v->rip = VIRTUAL + 1;
+	assert_true(gdb_guest_breakpoint_at(v));
+	v->rip = VIRTUAL;
+	assert_false(gdb_guest_breakpoint_at(v));
+	v->rip = VIRTUAL + 0x1000;
+	assert_false(gdb_guest_breakpoint_at(v));
+	assert_true(gdb_guest_write(v, VIRTUAL, "\x80\x81\x82\x83", 4)); /* beneath it */
+	assert_int_equal(peek(CODE + 1), ICEBP);
+	assert_true(gdb_guest_breakpoint(v, VIRTUAL + 1, false));
+	assert_int_equal(peek(CODE + 1), 0x81);
+	assert_false(gdb_guest_breakpoint(v, VIRTUAL + 1, false));
+	assert_false(gdb_guest_breakpoint(v, VIRTUAL + 0x1000, true));
+	/* one that the guest has written over stays the guest's */
+	assert_true(gdb_guest_breakpoint(v, VIRTUAL, true));
+	assert_true(mmu_write(m, gpa(CODE), "\x55", 1));
+	assert_true(gdb_guest_breakpoint(v, VIRTUAL, false));
+	assert_int_equal(peek(CODE), 0x55);
+	for (unsigned i = 0; i < GDB_BREAKPOINTS; i++)
+		assert_true(gdb_guest_breakpoint(v, VIRTUAL + i, true));
+	assert_false(gdb_guest_breakpoint(v, VIRTUAL + GDB_BREAKPOINTS, true));
+	gdb_guest_forget(m);
+	assert_int_equal(peek(CODE + 2), 0x82);
+	assert_true(gdb_guest_breakpoint(v, VIRTUAL + GDB_BREAKPOINTS, true));
+}
+
+static void steps(void **state)
+{
+	uint64_t dr6 = DR6_BS | 1;
+
+	(void)state;
+	/* by the processor's trap; a breakpoint of the guest's own hits too */
+	v->interrupt_shadow = true;
+	gdb_guest_step(v);
+	assert_true(v->rflags & RFLAGS_TF && !v->interrupt_shadow && v->changed & VCPU_FLOW);
+	gdb_guest_debug(v, &dr6);
+	assert_int_equal(dr6, 1);
+	assert_true(v->step.done);
+	gdb_guest_step_end(v);
+	assert_false(v->rflags & RFLAGS_TF || v->step.on);
+	/* an instruction that was emulated */
+	gdb_guest_step(v);
+	vcpu_skip(v, 2);
+	assert_true(v->step.done);
+	assert_int_equal(v->event.type, EVENT_NONE);
+	gdb_guest_step_end(v);
+	/* a guest that steps itself sees its own trap, and keeps TF */
+	v->rflags |= RFLAGS_TF;
+	gdb_guest_step(v);
+	dr6 = DR6_BS;
+	gdb_guest_debug(v, &dr6);
+	assert_int_equal(dr6, DR6_BS);
+	gdb_guest_step_end(v);
+	assert_true(v->rflags & RFLAGS_TF);
+	gdb_guest_step(v);
+	vcpu_skip(v, 2);
+	assert_true(v->step.done && v->event.type == EVENT_EXCEPTION && v->event.vector == VECTOR_DB);
+}
+
+/* The step is broken off in a handler: its TF comes back from the frame later, and is not the guest's business. */
+static void step_left_behind(void **state)
+{
+	uint64_t dr6 = DR6_BS;
+
+	(void)state;
+	gdb_guest_step(v);
+	v->rflags &= ~RFLAGS_TF; /* delivery of a fault */
+	gdb_guest_step_end(v);
+	v->rflags |= RFLAGS_TF; /* IRET */
+	gdb_guest_debug(v, &dr6);
+	assert_int_equal(dr6, 0);
+	assert_false(v->rflags & RFLAGS_TF);
+	dr6 = DR6_BS;
+	gdb_guest_debug(v, &dr6);
+	assert_int_equal(dr6, DR6_BS);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(registers), TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty), TEST(breakpoints), TEST(steps), TEST(step_left_behind),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
