@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* gdb's remote serial protocol (gdb manual, appendix E), the stub's side: bytes in, bytes out. What stands behind it, the
- * hypervisor and its guests, is in the callbacks.
+/* gdb's remote serial protocol (gdb manual, appendix E), the stub's side: bytes in, bytes out. What stands behind
+ * it, the hypervisor and its guests, is in the callbacks.
  *
- * Multiprocess: process 1 is the hypervisor with a thread per CPU, process 2 and on are the guests with a thread per vCPU.
- * All-stop. A packet that is damaged, too long or not understood is answered by `-`, an error or an empty reply; while the
- * machine runs, only a whole and sound qSupported, or the byte 0x03 from a gdb that has attached, stops it. */
+ * Multiprocess: process 1 is the hypervisor with a thread per CPU, process 2 and on are the guests with a thread per
+ * vCPU. All-stop. A packet that is damaged, too long or not understood is answered by `-`, an error or an empty
+ * reply; while the machine runs, only a whole and sound qSupported, or the byte 0x03 from a gdb that has attached,
+ * stops it. */
 #ifndef GUEST_GDB_H
 #define GUEST_GDB_H
 
@@ -72,8 +73,9 @@ struct gdb {
 	struct gdb_thread stopped_thread;
 	enum gdb_why why;
 	unsigned listed; /* threads told by qfThreadInfo and qsThreadInfo so far */
-	/* enum gdb_mode of the description each process was given last, by number: g and p keep to it. Of a process whose
-	 * description gdb did not ask for, x86-64: gdb asks for the first's alone, and has 64-bit programs otherwise. */
+	/* enum gdb_mode of the description each process was given last, by number: g and p keep to it. Of a process
+	 * whose description gdb did not ask for, x86-64: gdb asks for the first's alone, and has 64-bit programs
+	 * otherwise. */
 	uint8_t mode[GDB_PROCESSES];
 	char text[GDB_PACKET]; /* the description being sent */
 };

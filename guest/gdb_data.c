@@ -142,5 +142,7 @@ void gdb_breakpoint(struct gdb *g, const char *p, bool insert)
 	}
 	if (!gdb_general(g, &t))
 		return;
-	gdb_reply(g, gdb_parse_number(&p, &a) && g->target->breakpoint(g->target->context, t, a, insert) ? "OK" : GDB_FAULT);
+	gdb_reply(g,
+		gdb_parse_number(&p, &a) && g->target->breakpoint(g->target->context, t, a, insert) ? "OK"
+												    : GDB_FAULT);
 }

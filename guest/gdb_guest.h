@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What gdb sees of a vCPU and does to it, while the vCPU stands still with nothing stale, on any CPU; but for
- * gdb_guest_debug() and gdb_guest_breakpoint_at(). What the guest notices: its memory holds ICEBP (F1) where gdb has a
- * breakpoint, PUSHF and an exception's frame show RFLAGS.TF during a step, and its clocks go on while it stands still. */
+ * gdb_guest_debug() and gdb_guest_breakpoint_at(). What the guest notices: its memory holds ICEBP (F1) where gdb has
+ * a breakpoint, PUSHF and an exception's frame show RFLAGS.TF during a step, and its clocks go on while it stands
+ * still. */
 #ifndef GUEST_GDB_GUEST_H
 #define GUEST_GDB_GUEST_H
 
@@ -14,15 +15,15 @@ bool gdb_guest_register(const struct vcpu *v, enum gdb_reg r, uint64_t *value);
 /* False: it may not be written, or not with that value: the processor must be able to enter with it. */
 bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value);
 
-/* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. gdb's own breakpoints are not
- * seen. Bytes from a on that could be read, at most n; false: some byte could not be written. A write goes to the dirty
- * log, and to shadowed page tables, as the guest's own. */
+/* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. gdb's own breakpoints
+ * are not seen. Bytes from a on that could be read, at most n; false: some byte could not be written. A write goes
+ * to the dirty log, and to shadowed page tables, as the guest's own. */
 size_t gdb_guest_read(const struct vcpu *v, uint64_t a, void *to, size_t n);
 bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t n);
 
-/* ICEBP in the guest's code: of one byte, without privilege, and its exits are taken anyway (or #UD's, where a processor
- * lacks it), so that the guest's own INT3 stays the guest's. False: no memory there, or too many; there is none to be removed. A guest that writes over one, or maps
- * other memory there, loses it. */
+/* ICEBP in the guest's code: of one byte, without privilege, and its exits are taken anyway (or #UD's, where a
+ * processor lacks it), so that the guest's own INT3 stays the guest's. False: no memory there, or too many; there is
+ * none to be removed. A guest that writes over one, or maps other memory there, loses it. */
 #define GDB_BREAKPOINTS 64
 bool gdb_guest_breakpoint(const struct vcpu *v, uint64_t a, bool insert);
 /* Takes all of this guest's back. */
@@ -30,8 +31,8 @@ void gdb_guest_forget(struct mmu *m);
 /* The vCPU's ICEBP at RIP is gdb's. On its own CPU; VCPU_SEGMENTS must not be stale. */
 bool gdb_guest_breakpoint_at(const struct vcpu *v);
 
-/* A step is one instruction by RFLAGS.TF; interrupts wait for its end. One that faults ends when the handler has returned,
- * a system call that clears TF likewise. */
+/* A step is one instruction by RFLAGS.TF; interrupts wait for its end. One that faults ends when the handler has
+ * returned, a system call that clears TF likewise. */
 void gdb_guest_step(struct vcpu *v);
 /* The vCPU stands still again, wherever its step has come to. */
 void gdb_guest_step_end(struct vcpu *v);

@@ -227,8 +227,8 @@ void gdb_stub_poll(void)
 		request_stop();
 }
 
-/* A vCPU stops everything. A second one at the same time tells nothing: it stands where it does, and its breakpoint is met
- * again. */
+/* A vCPU stops everything. A second one at the same time tells nothing: it stands where it does, and its breakpoint
+ * is met again. */
 static void event(const struct vcpu *v, enum gdb_why why)
 {
 	uint32_t nobody = 0;

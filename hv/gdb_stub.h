@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* gdb on COM2 (options gdb=com2, gdb=wait): the protocol is guest/gdb.c's, here is what it acts on.
  *
- * All-stop: each CPU stops where its run loop begins, holding no lock and in no section, having fetched what the hardware
- * held of its vCPUs; CPU 0 then talks to gdb. A CPU in a guest gets there by an interrupt and an NMI. One that does not
- * within five seconds is not shown to gdb, nor are its vCPUs.
+ * All-stop: each CPU stops where its run loop begins, holding no lock and in no section, having fetched what the
+ * hardware held of its vCPUs; CPU 0 then talks to gdb. A CPU in a guest gets there by an interrupt and an NMI. One
+ * that does not within five seconds is not shown to gdb, nor are its vCPUs.
  *
  * Without the option all of it is one load in each turn of the run loop, none at an exit. */
 #ifndef HV_GDB_STUB_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What gdb sees while everything stands still: CPUs, vCPUs and their memory. For gdb_stub.c; CPU 0. As struct gdb_target
- * says. */
+/* What gdb sees while everything stands still: CPUs, vCPUs and their memory. For gdb_stub.c; CPU 0. As struct
+ * gdb_target says. */
 #ifndef HV_GDB_TARGET_H
 #define HV_GDB_TARGET_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* guest/gdb*.c: exchanges as gdb 13.1 makes them, and packets that are damaged. The target: two CPUs, guest processes 2 and
- * 3 with a thread each, 3 in 32-bit mode. */
+/* guest/gdb*.c: exchanges as gdb 13.1 makes them, and packets that are damaged. The target: two CPUs, guest
+ * processes 2 and 3 with a thread each, 3 in 32-bit mode. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -450,8 +450,8 @@ static void noise_before_attaching(void **state)
 	assert_int_equal(fake.resumes, 0);
 }
 
-/* Sound packets with random contents, after the letters that lead somewhere. Nothing is read or written out of bounds (the
- * sanitizers watch), and every answer is sound. */
+/* Sound packets with random contents, after the letters that lead somewhere. Nothing is read or written out of
+ * bounds (the sanitizers watch), and every answer is sound. */
 static void random_packets(void **state)
 {
 	static const char *const begin[] = {"m", "M10", "X1000,", "vCont;", "vCont;s:p", "H", "Hg", "T", "p", "P", "g", "G",

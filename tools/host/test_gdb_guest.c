@@ -256,7 +256,8 @@ static void step_left_behind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(registers), TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty), TEST(breakpoints), TEST(steps), TEST(step_left_behind),
+		TEST(registers), TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty),
+		TEST(breakpoints), TEST(steps), TEST(step_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
