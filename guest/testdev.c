@@ -62,11 +62,7 @@ static enum bus_outcome command(struct testdev *t, uint32_t value)
 	case TESTDEV_ZAP:
 		return mmu_zap_all(m) == MMU_RETRY ? BUS_RETRY : done(t, 0);
 	case TESTDEV_MOVE_SLOT:
-		if (!xchg_seq(&t->refused_move, 1))
-			host_log(HOST_WARN,
-				"guest %s: test device: command 6 (destroy and re-create the RAM slot): not supported yet",
-				t->vm->config.name);
-		break;
+		return mmu_move_ram(m) == MMU_RETRY ? BUS_RETRY : done(t, 0);
 	}
 	return impossible(t);
 }

@@ -42,7 +42,7 @@ struct testdev {
 	atomic32 metrics; /* lines asked for */
 	atomic32 gfn;     /* asked for */
 	atomic32 entry;   /* of the next vCPU */
-	atomic32 refused_move, refused_metric; /* said once */
+	atomic32 refused_metric; /* said once */
 };
 
 void testdev_init(struct testdev *t, struct vm *vm);

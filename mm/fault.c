@@ -238,7 +238,9 @@ static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct 
 	enum mmu_outcome o;
 
 	rcu_read_lock(RCU_PUBLISH);
-	o = walk_guest(v, a, error & (PF_W | PF_U | PF_I), &w);
+	w.error = 0;
+	todo->wait = mmu_moving(m);
+	o = todo->wait ? MMU_RETRY : walk_guest(v, a, error & (PF_W | PF_U | PF_I), &w);
 	if (o == MMU_RESUME) {
 		slot = slot_find(m, w.page);
 		if (slot) {
@@ -326,7 +328,7 @@ static bool quick_locked(struct mmu_vcpu *v, gva_t a, uint32_t error)
 	spte_t *p;
 	gfn_t page;
 
-	if (shadow_pending(m, true))
+	if (shadow_pending(m, true) || mmu_moving(m))
 		return false;
 	p = shadow_walk(v, a, &level);
 	if (!p || level != 1)

@@ -70,14 +70,25 @@ static uint64_t piece(gpa_t a, uint64_t bytes)
 	return bytes < left ? bytes : left;
 }
 
+/* The slot of f; in a publishing section, which the caller leaves, also when there is none (0). Waits while slots move: that
+ * is another CPU's work, and here are no section and no lock. */
+static struct slot *slot_enter(struct mmu *m, gfn_t f)
+{
+	for (;;) {
+		rcu_read_lock(RCU_PUBLISH);
+		if (!mmu_moving(m))
+			return slot_find(m, f);
+		rcu_read_unlock(RCU_PUBLISH);
+		host_relax();
+	}
+}
+
 bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes)
 {
 	for (uint64_t n; bytes; a.v += n, to = (char *)to + n, bytes -= n) {
-		struct slot *s;
+		struct slot *s = slot_enter(m, gpa_gfn(a));
 
 		n = piece(a, bytes);
-		rcu_read_lock(RCU_PUBLISH);
-		s = slot_find(m, gpa_gfn(a));
 		if (s)
 			__builtin_memcpy(to, (char *)hfn_virt(slot_hfn(s, gpa_gfn(a))) + a.v % PAGE_SIZE, n);
 		rcu_read_unlock(RCU_PUBLISH);
@@ -91,11 +102,9 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 {
 	for (uint64_t n; bytes; a.v += n, from = (const char *)from + n, bytes -= n) {
 		gfn_t f = gpa_gfn(a);
-		struct slot *s;
+		struct slot *s = slot_enter(m, f);
 
 		n = piece(a, bytes);
-		rcu_read_lock(RCU_PUBLISH);
-		s = slot_find(m, f);
 		if (s) {
 			__builtin_memcpy((char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE, from, n);
 			park("gmem-stored");

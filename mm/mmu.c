@@ -180,6 +180,10 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 
 	present = root_identity(v, i, &g, &r);
 	lock_take(&m->lock);
+	if (mmu_moving(m)) {
+		lock_drop(&m->lock);
+		return MMU_RETRY;
+	}
 	if (!present) {
 		replace_root(v, i, 0);
 		lock_drop(&m->lock);

@@ -126,6 +126,7 @@ struct mmu {
 	atomic32 burying;         /* page-table shadows killed whose burial's flush is not over; likewise */
 	uint64_t sync_call;       /* calls of sync_all so far */
 	struct shadow *all, *all_last; /* every shadow page, the newest first */
+	atomic32 moving;          /* the slots are going to other frames (move.c); written under the lock */
 	uint64_t used, budget;    /* shadow pages */
 	/* The register of leaf tables, for walkers without the lock: `budget` words, each the table's address, or a free word:
 	 * the next free one's index above LEAF_TABLE_FREE. Words from leaf_tables_top on were never used. */
@@ -144,6 +145,7 @@ struct mmu {
 	/* dirty log (log.c) */
 	atomic32 logging;         /* users of the log: write protection is on while not 0 */
 	atomic32 harvesting;      /* a harvest's turn: 0 free, 1 taken */
+	atomic32 copying;         /* replica rounds under way, which look at frames after their turn */
 	atomic32 by_dbit;         /* rounds go by D bits now; written by who has the turn, read in publishing sections */
 	enum log_mode log_mode;   /* fixed before the guest runs */
 	struct log_costs costs;   /* the turn's */
@@ -241,6 +243,17 @@ struct mmu_faults mmu_faults(const struct mmu *m);
 
 /* Demolish every shadow page, in steps; flushes. MMU_RESUME or MMU_RETRY. */
 enum mmu_outcome mmu_zap_all(struct mmu *m);
+
+/* Destroys the guest's slots and makes them again, over other host frames with the same contents where there is room (move.c);
+ * every page counts as dirty. Beside running vCPUs, from an exit of one of them too. MMU_RESUME; MMU_RETRY: a harvest or a
+ * replica's copy is under way. Outside sections and locks. */
+enum mmu_outcome mmu_move_ram(struct mmu *m);
+
+/* True while that goes on. In a publishing section, or under mmu.lock: what was looked up then stays until the end of it. */
+static inline bool mmu_moving(const struct mmu *m)
+{
+	return load_acquire(&m->moving); /* partner: set_moving */
+}
 
 /* Check every invariant of mm/README.md on this guest; the number of violations, each logged by name, or MMU_AUDIT_BUSY when a
  * harvest has the turn. Not while another CPU runs this guest, but may be called from one of its vCPUs outside the guest. */

@@ -55,13 +55,16 @@ static uint64_t copy_slot(struct replica *r, unsigned i)
 
 enum log_outcome replica_round(struct replica *r, struct log_round *round)
 {
-	enum log_outcome o = log_harvest(r->mmu, round);
+	enum log_outcome o;
 	uint64_t pages = 0;
 
+	fetch_add_seq(&r->mmu->copying, 1); /* before the turn; partner: mmu_move_ram */
+	o = log_harvest(r->mmu, round);
+	for (unsigned i = 0; o == LOG_DONE && i < load_acquire(&r->mmu->slots); i++)
+		pages += copy_slot(r, i);
+	fetch_sub_seq(&r->mmu->copying, 1);
 	if (o != LOG_DONE)
 		return o;
-	for (unsigned i = 0; i < load_acquire(&r->mmu->slots); i++)
-		pages += copy_slot(r, i);
 	r->copied += pages;
 	r->last[1] = r->last[0];
 	r->last[0] = pages;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Slots. They are added before the guest runs and dropped after its last vCPU stopped, so readers need no more than the
- * acquiring load of their number. (Removal beside running vCPUs: DESIGN section 9, not built yet.) */
+ * acquiring load of their number, and in between to ask whether they are moving (move.c). */
 #include "mm/slot.h"
 #include "mm/mmu.h"
 

@@ -51,7 +51,7 @@ static unsigned protect_visit(void *ctx, spte_t *s)
 	return tries;
 }
 
-/* False when the walk was given up every time. */
+/* False when the walk was given up every time, or the slot moves. */
 static bool protect_frame(struct slot *slot, gfn_t f, struct protect *p)
 {
 	struct chain_walk w = {0};
@@ -60,8 +60,8 @@ static bool protect_frame(struct slot *slot, gfn_t f, struct protect *p)
 	for (unsigned i = 0; !done && i < WALK_TRIES; i++) {
 		/* a publishing section: a harvest that finds D cleared here waits for the bits set instead (dbit.pml) */
 		rcu_read_lock(RCU_PUBLISH);
-		done = true;
-		for (unsigned level = 1; level <= SLOT_LEVELS; level++) {
+		done = !mmu_moving(slot->mmu); /* else the table is dead, or about to be */
+		for (unsigned level = 1; done && level <= SLOT_LEVELS; level++) {
 			gfn_t first = gfn(f.v & ~(gpte_pages(level) - 1));
 
 			p->want = hfn_hpa(slot_hfn(slot, first)).v | SPTE_P | SPTE_SIZE(level);
@@ -102,8 +102,9 @@ enum mmu_outcome sync_build(struct shadow *s)
 	/* a slot lives as long as the guest does (slot.c) */
 	done = protect_frame(slot_find(m, s->gfn), s->gfn, &p);
 	protected_flush(m, p.saw);
+	park("build-protected");
 	lock_take(&m->lock);
-	if (load_relaxed(&s->state) == SHADOW_BUILDING) {
+	if (load_relaxed(&s->state) == SHADOW_BUILDING) { /* it may have died meanwhile */
 		if (done)
 			store_release(&s->state, SHADOW_LIVE);
 		else

@@ -176,7 +176,7 @@ enum mmu_outcome mmu_translate(struct mmu_vcpu *v, gva_t a, uint32_t access, gpa
 	enum mmu_outcome o;
 
 	rcu_read_lock(RCU_PUBLISH);
-	o = walk_guest(v, a, access, &w);
+	o = mmu_moving(v->mmu) ? MMU_RETRY : walk_guest(v, a, access, &w);
 	rcu_read_unlock(RCU_PUBLISH);
 	f->gva = a;
 	f->error = w.error;

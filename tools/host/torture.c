@@ -62,7 +62,7 @@ struct vcpu {
 struct guest {
 	struct vcpu vcpu[VCPUS];
 	struct replica replica;
-	atomic64 remaps, zaps, rounds, stores;
+	atomic64 moves, remaps, zaps, rounds, stores;
 };
 
 static struct guest guests[GUESTS];
@@ -210,6 +210,9 @@ static void operate(struct guest *g, struct vcpu *v, unsigned i)
 		machine_exit(&v->machine);
 		mmu_zap_all(mmu_of(g));
 		count_add(&g->zaps, 1);
+	} else if (dice == 181 && (r >> 52 & 63) == 0) {
+		machine_exit(&v->machine);
+		count_add(&g->moves, mmu_move_ram(mmu_of(g)) == MMU_RESUME);
 	} else if (dice < 240) {
 		alias_storm(g, v, i, r);
 	} else {
@@ -330,7 +333,7 @@ static void check_guest(struct guest *g, unsigned i)
 		wrong("the audit found violations: guest, how many", i, bad, 0);
 }
 
-struct totals { uint64_t operations, faults, remaps, zaps, harvests, by_dbit, edits, gaveup; struct tally tally; };
+struct totals { uint64_t operations, faults, remaps, zaps, harvests, by_dbit, edits, gaveup, moves; struct tally tally; };
 
 static struct totals add_up(void)
 {
@@ -345,6 +348,7 @@ static struct totals add_up(void)
 		t.zaps += load_relaxed(&s->zapped);
 		t.harvests += load_relaxed(&s->rounds);
 		t.by_dbit += load_relaxed(&s->dbit_rounds);
+		t.moves += load_relaxed(&g->moves);
 		t.gaveup += load_relaxed(&s->gaveup);
 	}
 	t.edits = load_relaxed(&t.tally.edits);
@@ -449,8 +453,8 @@ int main(int argc, char **argv)
 	t = add_up();
 	printf("\n");
 	print_totals(&t);
-	printf("\n%lu walks given up, %lu caches destroyed, %u quiet points\n", t.gaveup, load_relaxed(&caches),
-		load_relaxed(&turns));
+	printf("\n%lu walks given up, %lu caches destroyed, %lu moves of a guest's memory, %u quiet points\n", t.gaveup,
+		load_relaxed(&caches), t.moves, load_relaxed(&turns));
 	check_pressure(&t.tally, mode, t.edits >= LONG_ENOUGH);
 	printf("nothing lost, nothing wrong%s\n", t.edits >= LONG_ENOUGH ? "" : "; too short for counts of 0 to matter");
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Removing a slot beside running vCPUs: DESIGN section 9. NOT BUILT YET: slot.c drops slots when the guest has ended.
- * This models what the design says; whoever builds it names functions here.
+/* Removing a slot beside running vCPUs: move.c:mmu_move_ram, beside fault.c:try, gmem.c:slot_enter, sync.c:sync_build and
+ * replica.c:replica_round. The model frees one slot and zaps its own sptes alone; the code moves all of them, kills all
+ * tables, and keeps chains and bitmaps.
  *
  * Modelled: one page of the slot; a vCPU that faults (look-up, then install under the lock, in one publishing section)
  * and uses the frame through its TLB; a host store in a section; a harvest that copies the page under a reference; a
