@@ -36,6 +36,8 @@ IMAGES += bench
 IMAGES += hostile
 IMAGES += insn
 IMAGES += smp_storm
+IMAGES += modes
+IMAGES += perm
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
@@ -122,6 +124,7 @@ $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest
 	$(Q)$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
 
 $(BUILD)/guest/smp_storm.elf: $(BUILD)/guest/smp.o
+$(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
 
 # ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----
 
