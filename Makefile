@@ -38,6 +38,11 @@ IMAGES += insn
 IMAGES += smp_storm
 IMAGES += modes
 IMAGES += perm
+IMAGES += cow
+IMAGES += churn
+IMAGES += roots
+IMAGES += selfmap
+IMAGES += wide
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
