@@ -23,7 +23,8 @@ static void set_operand(struct vcpu *v, unsigned gpr, uint64_t value)
 		v->changed |= VCPU_FLOW;
 }
 
-static enum runner_next finish(struct runner *r, struct exit *e, enum cr_outcome o, const char *reason)
+/* *reason is what o came with: a pointer, since the calls' arguments are evaluated in any order. */
+static enum runner_next finish(struct runner *r, struct exit *e, enum cr_outcome o, const char *const *reason)
 {
 	switch (o) {
 	case CR_DONE:
@@ -34,7 +35,7 @@ static enum runner_next finish(struct runner *r, struct exit *e, enum cr_outcome
 	case CR_RETRY:
 		return exit_retry(r, e);
 	default:
-		return report_crash(r, e, "%s", reason);
+		return report_crash(r, e, "%s", *reason);
 	}
 }
 
@@ -68,15 +69,15 @@ enum runner_next exit_cr_write(struct runner *r, struct exit *e)
 	const char *reason = 0;
 
 	if (e->cr.number == 3)
-		return finish(r, e, cr_write_cr3(v, value, &reason), reason);
+		return finish(r, e, cr_write_cr3(v, value, &reason), &reason);
 	guests.backend->fetch(v, VCPU_CONTROL);
 	switch (e->cr.number) {
 	case 0:
 		if ((value ^ v->cr0) & CR0_PG)
 			guests.backend->fetch(v, VCPU_SEGMENTS);
-		return finish(r, e, cr_write_cr0(v, value, &reason), reason);
+		return finish(r, e, cr_write_cr0(v, value, &reason), &reason);
 	case 4:
-		return finish(r, e, cr_write_cr4(v, value, &reason), reason);
+		return finish(r, e, cr_write_cr4(v, value, &reason), &reason);
 	case 8:
 		return finish(r, e, cr_write_cr8(v, value), 0);
 	default:
@@ -128,7 +129,7 @@ enum runner_next exit_wrmsr(struct runner *r, struct exit *e)
 	guests.backend->fetch(v, VCPU_CONTROL);
 	if (index >= MSR_FS_BASE && index <= MSR_KERNEL_GS_BASE)
 		guests.backend->fetch(v, VCPU_SEGMENTS);
-	return finish(r, e, msr_write(v, index, value, &reason), reason);
+	return finish(r, e, msr_write(v, index, value, &reason), &reason);
 }
 
 enum runner_next exit_xsetbv(struct runner *r, struct exit *e)

@@ -3,7 +3,7 @@
  * an area needs them and go when they are empty, and their frames are used again, as tables or as data.
  *
  *   areas=24 length=64   areas at most, and pages in each at most (1...512)
- *   tables=96            page tables at most; the hypervisor's budget must hold their shadows
+ *   tables=96            page tables at most
  *   ops=3000 seed=1      random operations, and of the random numbers
  *
  * An operation maps an area at a random place of a sparse 64 GiB window, unmaps one, makes one read-only or writable

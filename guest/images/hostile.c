@@ -7,6 +7,7 @@
  *   do=jump              jumps there: ends as a crash, or runs into #UD (all ones) and passes
  *   do=triple            an exception with an empty IDT: ends as a crash
  *   do=nopf              a page fault with an empty IDT: ends as a crash
+ *   do=root              loads CR3 with page tables that are not there: ends as a crash
  *   do=spin              interrupts off, for ever: ends by its limit=
  */
 #include "guest/images/lib.h"
@@ -280,6 +281,12 @@ static void do_nopf(void)
 	*(volatile uint64_t *)WINDOW = 0;
 }
 
+static void do_root(void)
+{
+	cr3_write(NOWHERE);
+	report(false, "runs on with page tables that are not there");
+}
+
 static void do_spin(void)
 {
 	irq_off();
@@ -293,7 +300,7 @@ void image_main(void)
 		const char *name;
 		void (*act)(void);
 	} acts[] = {{"vmx", do_vmx}, {"rsvd", do_rsvd}, {"mmio", do_mmio}, {"jump", do_jump}, {"triple", do_triple},
-		{"nopf", do_nopf}, {"spin", do_spin}};
+		{"nopf", do_nopf}, {"root", do_root}, {"spin", do_spin}};
 
 	for (unsigned i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
 		if (!arg_is("do", acts[i].name))
@@ -302,5 +309,5 @@ void image_main(void)
 		acts[i].act();
 		return;
 	}
-	report(false, "do= takes vmx, rsvd, mmio, jump, triple, nopf or spin");
+	report(false, "do= takes vmx, rsvd, mmio, jump, triple, nopf, root or spin");
 }

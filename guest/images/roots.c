@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* roots: many address spaces, changed by CR3: each must show its own memory, whatever was loaded before.
  *
- *   roots=400            address spaces; each takes a shadow page as the root, beside those that all share
+ *   roots=400            address spaces; each takes a shadow page of the hypervisor's as long as it has one to spare
  *   shared=8             trees of tables that they share (1...64); space r has tree r % shared
  *   moves=6000 seed=1    loads of CR3, and of the random numbers
  *
