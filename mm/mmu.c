@@ -11,6 +11,7 @@
 #define TABLE_BLOCK_ORDER 5  /* 128 KiB: fifteen shadow tables and their bookkeeping */
 #define RELOAD_TRIES 16
 #define ZAP_BATCH 16         /* shadow pages demolished with one flush */
+#define ZAP_LOOK 64          /* buckets looked into between two lock breaks */
 
 unsigned mmu_phys_bits = 36;
 
@@ -298,21 +299,29 @@ struct mmu_faults mmu_faults(const struct mmu *m)
 	return sum;
 }
 
+/* Kills up to `most` of what is in up to ZAP_LOOK buckets, from *bucket on, which moves past those that are empty then. */
+static unsigned kill_buckets(struct mmu *m, uint64_t *bucket, unsigned most, struct shadow **dying)
+{
+	unsigned killed = 0;
+
+	lock_take(&m->lock);
+	for (unsigned looked = 0; looked < ZAP_LOOK && *bucket <= m->hash_mask && killed < most; looked++) {
+		for (; m->hash[*bucket] && killed < most; killed++)
+			shadow_kill(m->hash[*bucket], dying);
+		*bucket += !m->hash[*bucket];
+	}
+	lock_drop(&m->lock);
+	return killed;
+}
+
 enum mmu_outcome mmu_zap_all(struct mmu *m)
 {
-	for (bool more = true; more;) {
+	/* By the hash, each bucket once: what is made meanwhile may escape, and makes this no longer. */
+	for (uint64_t bucket = 0; m->hash && bucket <= m->hash_mask;) {
 		struct shadow *dying = 0;
-		unsigned n = 0;
 
-		lock_take(&m->lock);
-		for (struct shadow *s = m->all; s && n < ZAP_BATCH; s = s->next) {
-			if (load_relaxed(&s->state) == SHADOW_DYING)
-				continue;
-			shadow_kill(s, &dying);
-			n++;
-		}
-		lock_drop(&m->lock);
-		more = n == ZAP_BATCH;
+		for (unsigned n = 0; n < ZAP_BATCH && bucket <= m->hash_mask;)
+			n += kill_buckets(m, &bucket, ZAP_BATCH - n, &dying);
 		shadow_bury(m, dying);
 	}
 	return MMU_RESUME;
