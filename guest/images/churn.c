@@ -227,6 +227,7 @@ void image_main(void)
 		struct area *a = &area[rand_below(areas)];
 		unsigned dice = rand_below(10);
 
+		disturb();
 		if (!a->pages && dice < 8)
 			map(a);
 		else if (a->pages && dice < 2)

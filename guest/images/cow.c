@@ -209,6 +209,7 @@ void image_main(void)
 	for (uint64_t i = 0; i < ops; i++) {
 		unsigned dice = rand_below(100), other = rand_below(spaces);
 
+		disturb();
 		if (dice < 2)
 			fork();
 		else if (dice < 10 && space[other].lives)

@@ -74,6 +74,16 @@ static inline bool chance(unsigned percent)
 	return rand_below(100) < percent;
 }
 
+/* For a storm's loop: rarely has the machine drop all shadow pages or make the RAM's mappings anew, of which nothing may
+ * be seen. */
+static inline void disturb(void)
+{
+	uint32_t dice = rand_below(2048);
+
+	if (dice < 8)
+		abi_command(dice ? ABI_MMU_ZAP : ABI_SLOT_RECREATE);
+}
+
 /* ---- page tables ---- */
 
 /* The PML4 that the image was started on, an identity map of the first 1 GiB. */

@@ -88,6 +88,7 @@ static void go(enum mode to)
 {
 	enum mode from = machine_mode();
 	uint32_t cr4;
+	bool flushes;
 
 	if (from == to)
 		return;
@@ -99,12 +100,10 @@ static void go(enum mode to)
 	}
 	if (machine_mode() != MODE_OFF) {
 		cr4 = mode_cr4(to);
-		if ((cr4 ^ now.cr4) & CR4_PAE && !(now.cr4 & CR4_PGE)) {
-			step(OP_CR4, cr4, 0);
-		} else {
-			step(OP_CR4, cr4, 0);
+		flushes = (cr4 ^ now.cr4) & CR4_PAE && !(now.cr4 & CR4_PGE); /* all but global ones; PSE: none */
+		step(OP_CR4, cr4, 0);
+		if (!flushes)
 			flush_all();
-		}
 		return;
 	}
 	step(OP_CR4, mode_cr4(to), 0);
@@ -182,8 +181,7 @@ static void step_directory(void)
 		return;
 	if (machine_mode() >= MODE_PAE)
 		at = tables + (T_PD + (window[w] >> 30)) * PAGE + ((window[w] >> 21) % ENTRIES + page / ENTRIES) * 8;
-	step(OP_WRITE, (uint32_t)at,
-		(*(uint32_t *)(model + (at - tables)) & ~PTE_A & ~PTE_D) ^ (rand_below(4) << 1));
+	step(OP_WRITE, (uint32_t)at, (*(uint32_t *)(model + (at - tables)) & ~(PTE_A | PTE_D)) ^ (rand_below(4) << 1));
 	flush_all();
 }
 
@@ -244,7 +242,7 @@ static uint32_t leaf32(unsigned level)
 
 	if (level == 1)
 		return (uint32_t)entry;
-	return (uint32_t)entry | (uint32_t)(entry >> 32 & 0xff) << 13 | (chance(5) ? 1u << 21 : 0);
+	return (uint32_t)entry | (uint32_t)(entry >> 32 & 0xff) << 13 | (chance(15) ? 1u << 21 : 0);
 }
 
 static uint64_t leaf_wide(unsigned level)
@@ -253,7 +251,7 @@ static uint64_t leaf_wide(unsigned level)
 
 	if (level > 1)
 		entry += chance(50) ? PAGE_2M : 0;
-	if (chance(3))
+	if (chance(level > 1 ? 15 : 3))
 		entry |= level > 1 ? 1UL << 13 : cpu_phys_bits() < 52 ? 1UL << 51 : 0;
 	return entry;
 }
@@ -339,6 +337,8 @@ static void script_start(void)
 		memcpy(model + (TABLES + i) * PAGE, (void *)pool[i], PAGE);
 	now = (struct machine){.cr0 = cr0_base, .cr4 = cr4_base, .efer = efer_base, .flags = FLAGS_FIXED};
 	count = 0;
+	if (chance(30))
+		abi_command(chance(90) ? ABI_MMU_ZAP : ABI_SLOT_RECREATE);
 }
 
 static void words_check(uint64_t at, const uint8_t *right, uint64_t bytes)

@@ -112,6 +112,7 @@ void image_main(void)
 		load(dice == 0 ? (unsigned)last : dice == 1 ? (now + 1) % roots : rand_below(roots));
 		last = from;
 		check_here();
+		disturb();
 		if (chance(5))
 			change();
 	}

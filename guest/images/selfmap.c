@@ -260,6 +260,7 @@ void image_main(void)
 	for (uint64_t i = 0; i < ops; i++) {
 		unsigned dice = rand_below(100), r = rand_below(regions), hot = rand_below(HOT);
 
+		disturb();
 		if (dice < 50)
 			page_change(r, hot);
 		else if (dice < 60)

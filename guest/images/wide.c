@@ -253,8 +253,10 @@ void image_main(void)
 			*(uint64_t *)(right + i * 8) = random_entry();
 		memcpy((void *)table[which], right, BYTES);
 		paging_load(root);
-		for (uint64_t i = 0; i < ops / 2; i++)
+		for (uint64_t i = 0; i < ops / 2; i++) {
+			disturb();
 			operation();
+		}
 		check_all();
 		report(!deviations(), "tables of level %u", which + 1);
 	}
