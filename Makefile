@@ -3,7 +3,7 @@
 #   make            umbra.elf, the guest images and a bootable ISO in build/
 #   make run        two stress guests with four CPUs, on nested KVM where it works, else on Bochs; ON=qemu: on QEMU
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
-#   make check-nested  two guests under nested KVM (SVM), on Debian's kernel in an emulated machine
+#   make check-nested  two guests under nested KVM, on Debian's kernel in emulated machines   (FILTER=svm or vmx)
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
 #   make torture    random operations with real threads    (SECONDS=n in all, SEED=s)
@@ -213,7 +213,7 @@ check: all tests
 	tools/check --build $(BUILD) $(FILTER)
 
 check-nested: all
-	tools/check-nested --build $(BUILD)
+	tools/check-nested --build $(BUILD) $(FILTER)
 
 bench: all
 	tools/bench --build $(BUILD)
