@@ -176,7 +176,7 @@ $(BUILD)/host/$1/test_history $(BUILD)/host/$1/test_bounds: $(BUILD)/host/$1/tes
 endef
 $(foreach s,asan tsan plain,$(eval $(call host_rules,$s)))
 
-tests: $(TEST_BIN)
+tests: $(TEST_BIN) $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 
 # ---- native benchmarks (tools/host/bench_*.c): mm/ as it is on the metal, without park points, timed by the TSC ----
 

@@ -343,7 +343,7 @@ static struct totals add_up(void)
 		struct guest *g = &guests[i];
 		struct mmu_stats *s = &mmu_of(g)->stats;
 
-		t.faults += load_relaxed(&s->faults);
+		t.faults += mmu_faults(mmu_of(g)).faults;
 		t.remaps += load_relaxed(&g->remaps);
 		t.zaps += load_relaxed(&s->zapped);
 		t.harvests += load_relaxed(&s->rounds);
