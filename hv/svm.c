@@ -200,6 +200,7 @@ static void svm_enter(struct vcpu *v, bool want_window, struct exit *e)
 	struct svm_vcpu *x = v->backend;
 	struct vmcb *m = x->vmcb;
 	bool injected = v->event.type != EVENT_NONE;
+	uint64_t rip = v->rip;
 
 	if ((v->changed & ~VCPU_RIP || injected || want_window != x->window) &&
 		!prepare(v, want_window, e)) {
@@ -226,7 +227,8 @@ static void svm_enter(struct vcpu *v, bool want_window, struct exit *e)
 	v->interrupt_shadow = m->int_state & INT_STATE_SHADOW;
 	v->stale = VCPU_CR2 | VCPU_SEGMENTS | VCPU_TABLES;
 	v->event.type = EVENT_NONE;
-	svm_exit_decode(v, injected, e);
+	/* What was delivered has moved RIP to its handler: then EXITINTINFO is left over from before (Bochs). */
+	svm_exit_decode(v, injected && v->rip == rip, e);
 }
 
 static void svm_flush(struct vcpu *v)
