@@ -139,18 +139,16 @@ static bool root_identity(const struct mmu_vcpu *v, unsigned i, gfn_t *f, union 
 	r->nx = v->nxe;
 	r->wp = (v->paging.cr0 & CR0_WP) != 0;
 	r->smep = !r->wp && (v->paging.cr4 & CR4_SMEP);
-	if (v->mode == PAGING_LONG) {
-		r->level = 4;
-		*f = gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS));
-		return true;
-	}
 	if (v->mode == PAGING_PAE) {
 		*f = gpte_gfn(v->paging.pdpte[i]);
 		/* one that is not in RAM: each walk finds that out again */
 		return (v->paging.pdpte[i] & GPTE_P) && slot_find(v->mmu, *f);
 	}
-	r->quadrant = i;
-	*f = gpa_gfn(gpa(v->paging.cr3 & 0xfffff000));
+	if (v->mode == PAGING_LONG)
+		r->level = 4;
+	else
+		r->quadrant = i;
+	*f = walk_root(v);
 	return true;
 }
 
@@ -196,9 +194,9 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 	if (!s && m->used >= m->budget) {
 		lock_drop(&m->lock);
 		f->reason = "all shadow pages are in use (raise shadow=)";
-		*again = true;
 		o = shadow_reclaim(m);
-		return o == MMU_RESUME ? MMU_RETRY : (*again = false, o);
+		*again = o == MMU_RESUME;
+		return *again ? MMU_RETRY : o;
 	}
 	if (!s) {
 		s = shadow_new(v, g, r);
@@ -209,11 +207,10 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 	if (!build && !sync && load_relaxed(&s->state) == SHADOW_LIVE)
 		replace_root(v, i, s);
 	lock_drop(&m->lock);
-	*again = build || sync;
-	if (build)
-		return sync_build(build) == MMU_RESUME ? MMU_RETRY : (*again = false, MMU_RETRY);
-	if (sync)
-		return sync_all(m) == MMU_RESUME ? MMU_RETRY : (*again = false, MMU_RETRY);
+	if (build || sync) {
+		*again = (build ? sync_build(build) : sync_all(m)) == MMU_RESUME;
+		return MMU_RETRY;
+	}
 	return v->root[i] == s ? MMU_RESUME : MMU_RETRY;
 }
 
@@ -225,7 +222,7 @@ enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
 	if (v->sync_wanted && sync_all(m) == MMU_RETRY)
 		return MMU_RETRY;
 	v->sync_wanted = false;
-	if (v->mode != PAGING_OFF && v->mode != PAGING_PAE && !slot_find(m, gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS)))) {
+	if (v->mode != PAGING_OFF && v->mode != PAGING_PAE && !slot_find(m, walk_root(v))) {
 		f->reason = "page-table root outside memory";
 		return MMU_END;
 	}

@@ -30,32 +30,32 @@ static void set_moving(struct mmu *m, uint32_t moving)
 	lock_drop(&m->lock);
 }
 
-/* Frames that lie to 2 MiB as the old ones do, so that large leaves stay possible. 0: no room. */
-static uint64_t take_frames(const struct slot *s)
+/* Frames that lie to 2 MiB as the old ones do, so that large leaves stay possible; HFN_NONE: no room. */
+static hfn_t take_frames(const struct slot *s)
 {
 	uint64_t lead = s->hfn.v % 512;
-	char *frames = page_alloc_array((lead + s->pages) * PAGE_SIZE);
+	hfn_t f = page_alloc_run(lead + s->pages);
 
-	if (!frames)
-		return 0;
-	for (uint64_t i = 0; i < lead; i++)
-		page_free(hpa_hfn(host_phys(frames + i * PAGE_SIZE)), 0);
-	return hpa_hfn(host_phys(frames)).v + lead;
+	if (!hfn_valid(f))
+		return f;
+	page_free_run(f, lead);
+	return hfn(f.v + lead);
 }
 
 /* Steps 6 and 7 for one slot. */
 static void move_slot(struct slot *s)
 {
-	uint64_t to = take_frames(s), from = s->hfn.v;
+	hfn_t to = take_frames(s), from = s->hfn;
 
-	for (uint64_t i = 0; to && i < s->pages; i++) {
-		__builtin_memcpy(hfn_virt(hfn(to + i)), hfn_virt(hfn(from + i)), PAGE_SIZE);
-		page_frame(hfn(to + i))->owner = s;
-		page_frame(hfn(from + i))->owner = 0;
-		page_free(hfn(from + i), 0);
+	if (hfn_valid(to)) {
+		for (uint64_t i = 0; i < s->pages; i++) {
+			__builtin_memcpy(hfn_virt(hfn(to.v + i)), hfn_virt(hfn(from.v + i)), PAGE_SIZE);
+			page_frame(hfn(to.v + i))->owner = s;
+			page_frame(hfn(from.v + i))->owner = 0;
+		}
+		page_free_run(from, s->pages);
+		s->hfn = to;
 	}
-	if (to)
-		s->hfn = hfn(to);
 	slot_fill(s, SLOT_DIRTY);
 }
 

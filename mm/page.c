@@ -171,10 +171,9 @@ hfn_t page_alloc(unsigned order, enum page_where where)
 	return f ? hfn(f) : HFN_NONE;
 }
 
-/* Gives back the frames [at, end), which are pieces or parts of pieces. */
-static void page_free_span(uint64_t at, uint64_t end)
+void page_free_run(hfn_t f, uint64_t frames)
 {
-	while (at < end) {
+	for (uint64_t at = f.v, end = f.v + frames; at < end;) {
 		unsigned order = (unsigned)__builtin_ctzl(at | 1UL << PAGE_MAX_ORDER);
 
 		while (1UL << order > end - at)
@@ -184,29 +183,36 @@ static void page_free_span(uint64_t at, uint64_t end)
 	}
 }
 
-void *page_alloc_array(uint64_t bytes)
+hfn_t page_alloc_run(uint64_t frames)
 {
-	uint64_t frames = (bytes >> PAGE_SHIFT) + !!(bytes & (PAGE_SIZE - 1));
 	unsigned order = 0;
 	hfn_t f;
 
 	while (1UL << order < frames)
 		if (++order > PAGE_MAX_ORDER)
-			return 0;
+			return HFN_NONE;
 	f = page_alloc(order, PAGE_ANY);
-	if (!hfn_valid(f))
-		return 0;
-	if (frames)
-		page_free_span(f.v + frames, f.v + (1UL << order));
-	return __builtin_memset(hfn_virt(f), 0, bytes);
+	if (hfn_valid(f))
+		page_free_run(hfn(f.v + frames), (1UL << order) - frames);
+	return f;
+}
+
+/* Frames of an array; one of no bytes has one too. */
+static uint64_t page_array_frames(uint64_t bytes)
+{
+	return bytes ? (bytes >> PAGE_SHIFT) + !!(bytes & (PAGE_SIZE - 1)) : 1;
+}
+
+void *page_alloc_array(uint64_t bytes)
+{
+	hfn_t f = page_alloc_run(page_array_frames(bytes));
+
+	return hfn_valid(f) ? __builtin_memset(hfn_virt(f), 0, bytes) : 0;
 }
 
 void page_free_array(void *array, uint64_t bytes)
 {
-	uint64_t f = hpa_hfn(host_phys(array)).v;
-	uint64_t frames = (bytes >> PAGE_SHIFT) + !!(bytes & (PAGE_SIZE - 1));
-
-	page_free_span(f, f + (frames ? frames : 1));
+	page_free_run(hpa_hfn(host_phys(array)), page_array_frames(bytes));
 }
 
 uint64_t page_free_count(void)

@@ -33,6 +33,12 @@ hfn_t page_alloc(unsigned order, enum page_where where);
  * several parts that were left of one; a frame that is not allocated is caught. The lock is dropped between parts. */
 void page_free(hfn_t f, unsigned order);
 
+/* `frames` contiguous frames, at least one, contents undefined (what the next power of two has above them is given back);
+ * HFN_NONE when there is no room, or when it is above 1 GiB. page_free_run takes any run of allocated frames, and drops the
+ * lock between parts. */
+hfn_t page_alloc_run(uint64_t frames);
+void page_free_run(hfn_t f, uint64_t frames);
+
 /* A contiguous zeroed array of at least `bytes`, in whole pages (the tail beyond the last page needed is given back);
  * 0 when there is no room, or when it is above 1 GiB. page_free_array takes the same `bytes`. */
 void *page_alloc_array(uint64_t bytes);

@@ -7,18 +7,6 @@
 #define LOW_END 0xc0000UL        /* gfn of 3 GiB */
 #define HIGH_START 0x100000UL    /* gfn of 4 GiB */
 
-static void free_run(uint64_t first, uint64_t pages)
-{
-	for (uint64_t i = 0; i < pages;) {
-		unsigned order = 0;
-
-		while (order < PAGE_MAX_ORDER && !((first + i) >> order & 1) && (2UL << order) <= pages - i)
-			order++;
-		page_free(hfn(first + i), order);
-		i += 1UL << order;
-	}
-}
-
 /* The largest block not above `pages` rounded up to a power of two. */
 static hfn_t take_block(uint64_t pages, unsigned *order)
 {
@@ -35,7 +23,7 @@ static bool add_slot(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 {
 	if (slot_add(m, gfn(f), hfn(h), pages))
 		return true;
-	free_run(h, pages);
+	page_free_run(hfn(h), pages);
 	return false;
 }
 
@@ -46,14 +34,14 @@ static bool add_block(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 	if (f > 0 || pages <= HOLE_FIRST)
 		return add_slot(m, f, h, pages);
 	if (!add_slot(m, 0, h, HOLE_FIRST)) {
-		free_run(h + HOLE_FIRST, pages - HOLE_FIRST);
+		page_free_run(hfn(h + HOLE_FIRST), pages - HOLE_FIRST);
 		return false;
 	}
 	if (pages <= HOLE_LAST) {
-		free_run(h + HOLE_FIRST, pages - HOLE_FIRST);
+		page_free_run(hfn(h + HOLE_FIRST), pages - HOLE_FIRST);
 		return true;
 	}
-	free_run(h + HOLE_FIRST, HOLE_LAST - HOLE_FIRST);
+	page_free_run(hfn(h + HOLE_FIRST), HOLE_LAST - HOLE_FIRST);
 	return add_slot(m, HOLE_LAST, h + HOLE_LAST, pages - HOLE_LAST);
 }
 
@@ -67,7 +55,7 @@ static bool add_region(struct mmu *m, uint64_t first, uint64_t pages)
 		if (!hfn_valid(h))
 			return false;
 		if (got > pages) {
-			free_run(h.v + pages, got - pages);
+			page_free_run(hfn(h.v + pages), got - pages);
 			got = pages;
 		}
 		if (!add_block(m, first, h.v, got))
@@ -97,7 +85,7 @@ void mmu_drop_ram(struct mmu *m)
 		uint64_t pages = s->pages;
 
 		slot_drop(s);
-		free_run(s->hfn.v, pages);
+		page_free_run(s->hfn, pages);
 	}
 	store_release(&m->slots, 0);
 }

@@ -6,8 +6,8 @@
  * buried as ever: taken apart in steps, flushed, freed; its children stay, and are found again by the hash.
  *
  * Why a fault gets through. What its instruction touches is MMU_FLOOR tables at most. Each of its rounds makes what is
- * missing, or takes a few of the oldest pages: no more than half of what the budget has above the pages that are pinned, so
- * never those that the rounds just before made, which are the newest. Promised: a guest alone on its budget goes on at
+ * missing, or takes a few of the oldest pages: an eighth of the budget at most, so not those that the rounds just before made,
+ * which are the newest. Promised: a guest alone on its budget goes on at
  * MMU_FLOOR pages a vCPU. Not promised: how often vCPUs take each other's pages.
  */
 #include "mm/shadow.h"

@@ -131,7 +131,7 @@ static inline __attribute__((always_inline)) enum mmu_outcome walk_tables(struct
 static __attribute__((noinline)) enum mmu_outcome walk_32(struct mmu_vcpu *v, gva_t a, uint32_t access, struct walk *w)
 {
 	w->top = 2;
-	return walk_tables(v, a, access, w, gpa_gfn(gpa(v->paging.cr3 & 0xfffff000)), true);
+	return walk_tables(v, a, access, w, walk_root(v), true);
 }
 
 /* The PDPTEs were loaded with CR3: four registers, without rights and without A (4.4.1). */
@@ -149,7 +149,7 @@ enum mmu_outcome walk_guest(struct mmu_vcpu *v, gva_t a, uint32_t access, struct
 {
 	if (v->mode == PAGING_LONG) {
 		w->top = 4;
-		return walk_tables(v, a, access, w, gpa_gfn(gpa(v->paging.cr3 & GPTE_ADDRESS)), false);
+		return walk_tables(v, a, access, w, walk_root(v), false);
 	}
 	if (v->mode != PAGING_OFF)
 		return v->mode == PAGING_PAE ? walk_pae(v, a, access, w) : walk_32(v, a, access, w);

@@ -32,6 +32,12 @@ bool walk_allowed(const struct mmu_vcpu *v, unsigned rights, uint32_t access);
 /* True when every entry still reads as it did: an install is allowed under the lock. */
 bool walk_current(const struct walk *w);
 
+/* The guest's table that CR3 names, where it names one: not with PAE paging, whose PDPTEs were loaded. */
+static inline gfn_t walk_root(const struct mmu_vcpu *v)
+{
+	return gpa_gfn(gpa(v->paging.cr3 & (v->mode == PAGING_LONG ? GPTE_ADDRESS : 0xfffff000)));
+}
+
 /* Bits reserved in every entry: above the guest's MAXPHYADDR, and NX where it does not count. Narrow entries have none. */
 static inline uint64_t walk_reserved_always(const struct mmu *m, enum paging_mode mode, bool nxe)
 {
