@@ -20,6 +20,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	fwcfg_init(&vm->fwcfg, c->mem, vm->vcpus);
 	testdev_init(&vm->testdev, vm);
 
+	vm->bus.lock.rank = LOCK_BUS;
 	/* the busiest first: the bus looks from the front */
 	testdev_attach(&vm->testdev, &vm->bus);
 	uart_attach(&vm->uart, &vm->bus);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reverse-map chains (DESIGN section 6): from a guest page to every spte that maps it, or from a shadow page to every
- * spte that links it. Writers of one chain are serialised by the caller's lock; readers take none. */
+ * spte that links it. Writers of one chain are serialised by the caller: a guest page's by the lock in it, which orders them
+ * with the page's becoming a page table too, a shadow page's parents by mmu.lock. Readers take no lock. */
 #ifndef MM_CHAIN_H
 #define MM_CHAIN_H
 
@@ -15,7 +16,7 @@ struct chain {
 	atomic64 head;            /* written under the writers' lock, read by anyone */
 	struct chain_desc *holes; /* first descriptor with a free slot, in this chain; the writers' lock */
 	atomic32 length;          /* entries recorded; written under the lock, read by anyone (reader's bound) */
-	uint32_t unused;
+	struct spin lock;         /* the writers', of the chains of guest pages */
 };
 
 #define CHAIN_SLOTS 7

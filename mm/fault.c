@@ -11,7 +11,18 @@
  *     cmpxchg finds W and clears it, and our bit stays set for the next.
  *   - The page may become a page table meanwhile: protection clears MMU_WRITABLE, so one of the two cmpxchgs fails.
  *
- * Quick path. One guest entry and one install under the lock, where all that leads there is known to be in step.
+ * Quick path. Where the shadow already leads to a level-1 page and all that leads there is in step, one guest entry is read
+ * and one leaf added or widened, under the locks of that table and of the page's chain: faults on different tables meet at no
+ * lock. What would take something away, or open a page table, is left to the slow path.
+ *   - The table walked to may have been freed and reused before its lock is taken. A table on the path is freed only after it
+ *     was unlinked and a flush has moved the generation; the next life begins under the table's lock. So the same generation
+ *     before the walk and under the lock says that each table walked is the one that was linked there, and LIVE that it may
+ *     be filled; a killer's dismantling takes the lock after it said DYING, and finds what was filled before (quick.pml).
+ *   - Upper tables may go unsync and change once they were found in step: this access, whose exit is under way, may have come
+ *     before. What this vCPU has been told of, or has done itself, is seen as pending.
+ *   - A sync, or an INVLPG, reads gptes again under the table's lock: an install came before and is looked at, or reads the
+ *     gpte after.
+ *   - Whether the page is a page table is asked under its chain's lock (leaf.c, slot.c), as DESIGN section 4 has it.
  *
  * Slow path. Slot look-up, guest walk and install share one publishing section; the gptes are read again under the lock;
  * all memory was reserved before. What must wait (a table to protect, unsync tables to read before a link, a demolition)
@@ -114,7 +125,7 @@ static struct shadow *descend(struct mmu_vcpu *v, struct shadow *s, gva_t a, con
 		todo->sync = true;
 		return 0;
 	}
-	s->writes = 0;
+	store_relaxed(&s->writes, 0);
 	shadow_link(s, i, c, &v->parents);
 	return c;
 }
@@ -131,20 +142,20 @@ static bool write_table(struct mmu *m, gfn_t page, struct todo *todo)
 			todo->wait = true;
 			return false;
 		}
-		if (s->writes >= FLOOD) {
+		if (load_relaxed(&s->writes) >= FLOOD) {
 			shadow_kill(s, &todo->dying);
 			continue;
 		}
 		if (!s->unsync)
-			s->writes++;
+			count_add(&s->writes, 1);
 		shadow_set_unsync(s); /* before the frame's W (H24) */
 	}
 	return !todo->dying;
 }
 
-/* Publishes the leaf. page: its first; access and writable: what the guest's tables allow. */
+/* Publishes the leaf. page: its first; access and writable: what the guest's tables allow; alone: leaf_install. */
 static enum mmu_outcome publish(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, unsigned access, bool writable,
-	struct slot *slot, gfn_t page)
+	struct slot *slot, gfn_t page, bool alone)
 {
 	unsigned level = s->role.level;
 	uint64_t value = leaf_value(slot_hfn(slot, page), level, access, writable);
@@ -157,14 +168,21 @@ static enum mmu_outcome publish(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 	else if (writable && load_acquire(&v->mmu->by_dbit))
 		value |= SPTE_W;
 	park("publish-decided");
-	if (leaf_install(s, gpte_index(a, level), value, slot, page, &v->rmap)) {
+	switch (leaf_install(s, gpte_index(a, level), value, slot, page, &v->rmap, alone)) {
+	case LEAF_INSTALLED:
+		return MMU_RESUME;
+	case LEAF_THERE:
 		count_add(&v->stats.spurious, 1);
 		store_relaxed(&v->seen, 0);
+		return MMU_RESUME;
+	case LEAF_REFUSED:
+		break;
 	}
-	return MMU_RESUME;
+	return MMU_RETRY;
 }
 
-/* The 4 KiB leaf of `page` in a level-1 page; gpte: where that is not direct. */
+/* The 4 KiB leaf of `page` in a level-1 page; gpte: where that is not direct. Under the table's lock; todo: 0 when mmu.lock is
+ * not held. */
 static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, uint64_t gpte,
 	struct slot *slot, gfn_t page, struct todo *todo)
 {
@@ -181,12 +199,12 @@ static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 		writable = true;
 		access &= s->role.smep ? ~(ACC_U | ACC_X) : ~ACC_U;
 	}
-	if (writable && load_acquire(slot_tables(slot, page, 1))) { /* raised under this lock */
+	if (writable && load_acquire(slot_tables(slot, page, 1))) { /* raised under mmu.lock */
 		writable = write;
-		if (write && !write_table(v->mmu, page, todo))
+		if (write && (!todo || !write_table(v->mmu, page, todo)))
 			return MMU_RETRY;
 	}
-	return publish(v, s, a, write, access, writable, slot, page);
+	return publish(v, s, a, write, access, writable, slot, page, !todo);
 }
 
 /* A leaf of 2 MiB where the guest maps at least as much in one piece (or not at all: unpaged), nothing of it is a page
@@ -204,7 +222,7 @@ static bool install_large(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool wr
 	shadow_child(s, i, s->role.direct ? 0 : w->gpte[2], &f, &r);
 	if (!r.direct || (write && !(r.access & ACC_W)) || !leaf_may_be_large(slot, f))
 		return false;
-	publish(v, s, a, write, r.access, (r.access & ACC_W) && r.dirty, slot, f);
+	publish(v, s, a, write, r.access, (r.access & ACC_W) && r.dirty, slot, f, false);
 	return true;
 }
 
@@ -212,6 +230,7 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 	struct slot *slot, struct todo *todo)
 {
 	struct shadow *s = shadow_root(v, a);
+	enum mmu_outcome o;
 
 	if (!s || load_relaxed(&s->state) != SHADOW_LIVE) {
 		v->root_stale = true;
@@ -227,7 +246,10 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 		if (!s)
 			return MMU_RETRY;
 	}
-	return install(v, s, a, error & PF_W, s->role.direct ? 0 : w->gpte[1], slot, w->page, todo);
+	shadow_lock(s);
+	o = install(v, s, a, error & PF_W, s->role.direct ? 0 : w->gpte[1], slot, w->page, todo);
+	shadow_unlock(s);
+	return o;
 }
 
 static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f, struct todo *todo)
@@ -318,15 +340,29 @@ static bool read_gpte(struct mmu_vcpu *v, struct shadow *s, unsigned index, uint
 	return true;
 }
 
-static bool quick_locked(struct mmu_vcpu *v, gva_t a, uint32_t error)
+/* The entry of s that maps a. The table's lock is held, and the table is the one that the walk was for. */
+static bool quick_install(struct mmu_vcpu *v, struct shadow *s, gva_t a, uint32_t error)
 {
-	struct mmu *m = v->mmu;
 	uint64_t gpte = 0;
 	struct slot *slot;
+	gfn_t page;
+
+	if (load_relaxed(&s->state) != SHADOW_LIVE || !read_gpte(v, s, gpte_index(a, 1), error, &gpte, &page))
+		return false;
+	slot = slot_find(v->mmu, page);
+	return slot && install(v, s, a, error & PF_W, gpte, slot, page, 0) == MMU_RESUME;
+}
+
+/* In a publishing section. */
+static bool quick_walk(struct mmu_vcpu *v, gva_t a, uint32_t error)
+{
+	struct mmu *m = v->mmu;
+	/* acquire: before the walk; partner: the flush before a table is freed */
+	uint64_t generation = load_acquire(&m->generation);
 	struct shadow *s;
 	unsigned level;
+	bool done;
 	spte_t *p;
-	gfn_t page;
 
 	if (shadow_pending(m, true) || mmu_moving(m))
 		return false;
@@ -334,50 +370,51 @@ static bool quick_locked(struct mmu_vcpu *v, gva_t a, uint32_t error)
 	if (!p || level != 1)
 		return false;
 	s = shadow_of_spte(p);
-	if (load_relaxed(&s->state) != SHADOW_LIVE || !read_gpte(v, s, spte_index(p), error, &gpte, &page))
-		return false;
-	slot = slot_find(m, page);
-	if (!slot || ((error & PF_W) && load_acquire(slot_tables(slot, page, 1))))
-		return false;
-	return install(v, s, a, error & PF_W, gpte, slot, page, 0) == MMU_RESUME;
+	park("quick-walked");
+	shadow_lock(s);
+	done = load_acquire(&m->generation) == generation && quick_install(v, s, a, error);
+	shadow_unlock(s);
+	return done;
 }
 
-/* Where the shadow already leads to a level-1 page, and every guest table above is in step with its shadow (and protected,
- * so that it stays so under the lock), the guest's upper entries need not be walked: their A bits are set, their rights are
- * in the page's role. One guest entry is left to read. Whatever is not plain is left to the slow path. */
 static bool quick(struct mmu_vcpu *v, gva_t a, uint32_t error)
 {
-	struct mmu *m = v->mmu;
 	bool done;
 
 	if ((error & PF_RSVD) || !reserve(v))
 		return false;
 	rcu_read_lock(RCU_PUBLISH);
-	lock_take(&m->lock);
-	done = quick_locked(v, a, error);
-	lock_drop(&m->lock);
+	done = quick_walk(v, a, error);
 	rcu_read_unlock(RCU_PUBLISH);
 	return done;
+}
+
+static void longest(atomic64 *so_far, uint64_t ticks)
+{
+	if (ticks > load_relaxed(so_far))
+		store_relaxed(so_far, ticks);
 }
 
 enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f)
 {
 	struct mmu_vcpu_stats *stats = &v->stats;
 	uint64_t start = host_clock(), ticks;
+	bool fixed, done;
 	enum mmu_outcome o = MMU_RESUME;
-	bool fixed;
 
 	count_add(&stats->faults, 1);
 	f->gva = a;
 	fixed = (error & (PF_P | PF_W | PF_RSVD | PF_I)) == (PF_P | PF_W) && fixup(v, a, error);
-	if (!fixed && !quick(v, a, error))
+	done = fixed || quick(v, a, error);
+	if (!done)
 		o = slow(v, a, error, f);
 	if (o == MMU_INJECT)
 		count_add(&stats->injected, 1);
 	ticks = host_clock() - start;
 	if (fixed)
 		count_add(&stats->fixup_ticks, ticks);
-	if (ticks > load_relaxed(&stats->worst_fault))
-		store_relaxed(&stats->worst_fault, ticks);
+	if (done)
+		longest(&stats->worst_quick, ticks);
+	longest(&stats->worst_fault, ticks);
 	return o;
 }

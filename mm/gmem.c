@@ -54,7 +54,9 @@ static void drop_shadows(struct mmu *m, gfn_t f, unsigned offset, unsigned bytes
 		if (s) {
 			unsigned entry = s->narrow ? 4 : 8;
 
+			shadow_lock(s);
 			upper |= drop_entries(s, offset / entry, (offset + bytes - 1) / entry);
+			shadow_unlock(s);
 		}
 		lock_drop(&m->lock);
 	} while (s);

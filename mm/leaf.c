@@ -45,32 +45,49 @@ void leaf_change(struct shadow *s, unsigned index, uint64_t value, struct slot *
 		fetch_add_seq(&s->mmu->owed, 1);
 }
 
-bool leaf_install(struct shadow *s, unsigned index, uint64_t value, struct slot *slot, gfn_t page,
-	struct chain_reserve *r)
+/* Whether leaf_install may do it with no more than the table's lock. The chain's is held: from here until the entry is in the
+ * chain the page does not become a page table. */
+static bool allowed_alone(uint64_t old, uint64_t value, struct slot *slot, gfn_t page)
+{
+	if (old && (spte_hfn(old).v != spte_hfn(value).v || (old & ~value & SPTE_MMU_WRITABLE)))
+		return false;
+	return !(value & SPTE_MMU_WRITABLE) || !load_acquire(slot_tables(slot, page, 1)); /* partner: slot_table_add */
+}
+
+enum leaf_outcome leaf_install(struct shadow *s, unsigned index, uint64_t value, struct slot *slot, gfn_t page,
+	struct chain_reserve *r, bool alone)
 {
 	spte_t *p = &s->table->spte[index];
 	uint64_t old = load_relaxed(p);
+	struct chain *c = slot_chain(slot, page, spte_level(value));
+	bool there;
 
-	CHECK(load_relaxed(&s->state) == SHADOW_LIVE);
-	s->writes = 0;
-	if (old && (!spte_is_leaf(old) || spte_hfn(old).v != spte_hfn(value).v)) {
+	CHECK(load_relaxed(&s->state) == SHADOW_LIVE || alone);
+	store_relaxed(&s->writes, 0);
+	if (old && !alone && (!spte_is_leaf(old) || spte_hfn(old).v != spte_hfn(value).v)) {
 		if (shadow_drop(s, index))
 			tlb_bump(s->mmu);
 		old = 0;
+	}
+	there = old && !((old ^ value) & ~(SPTE_A | SPTE_D));
+	spin_take(&c->lock, LOCK_CHAIN);
+	if (alone && !allowed_alone(old, value, slot, page)) {
+		spin_drop(&c->lock, LOCK_CHAIN);
+		return LEAF_REFUSED;
 	}
 	if (old == 0) {
 		store_release(p, value); /* partner: the walker's acquiring load of the entry */
 		s->present++;
 		park("leaf-stored");
-		chain_add(slot_chain(slot, page, spte_level(value)), r, p);
-	} else if (((old ^ value) & ~(SPTE_A | SPTE_D)) == 0) {
-		return true;
-	} else {
+		chain_add(c, r, p);
+	} else if (!there) {
 		leaf_change(s, index, value, slot, page);
 	}
+	spin_drop(&c->lock, LOCK_CHAIN);
 	park("leaf-linked");
+	if (there)
+		return LEAF_THERE;
 	if (value & SPTE_D)
 		mark(slot, page, value);
-	count_add(&s->mmu->stats.installs, 1);
-	return false;
+	return LEAF_INSTALLED;
 }

@@ -45,6 +45,7 @@ bool mmu_init(struct mmu *m, const char *name, uint64_t budget)
 	while (buckets < budget)
 		buckets *= 2;
 	*m = (struct mmu){.name = name, .budget = budget, .phys_bits = mmu_phys_bits, .hash_mask = buckets - 1};
+	m->lock.rank = LOCK_MMU;
 	m->hash_seed = host_clock() * 0x9e3779b97f4a7c15UL;
 	store_relaxed(&m->generation, 1);
 	m->hash = page_alloc_array(hash_bytes(m));

@@ -64,6 +64,7 @@ struct mmu_vcpu_stats {
 	atomic64 injected;    /* guest's own page faults */
 	atomic64 spurious;    /* nothing to repair */
 	atomic64 worst_fault; /* longest mmu_fault, TSC ticks */
+	atomic64 worst_quick; /* longest of those without mmu.lock: no hold of a table's lock alone is longer */
 };
 
 /* The sums over a guest's vCPUs, and the longest. */
@@ -73,7 +74,6 @@ struct mmu_faults {
 
 /* Counters; written under the lock, or by who has the harvest's turn, or by atomic addition. Read by anyone. */
 struct mmu_stats {
-	atomic64 installs;    /* sptes installed */
 	atomic64 unsyncs;     /* level-1 tables let go unsync */
 	atomic64 synced;      /* tables synced */
 	atomic64 zapped;      /* shadow pages demolished */
@@ -114,7 +114,8 @@ struct log_costs {
 #define LEAF_TABLE_FREE 1UL
 struct mmu {
 	const char *name;         /* the guest's, for messages */
-	struct lock lock;         /* everything below that is not atomic and not said to be otherwise */
+	struct lock lock;         /* everything below that is not atomic and not said to be otherwise; what shadow tables hold has
+	                           * locks of its own too (shadow.h) */
 	struct slot slot[SLOT_MAX];
 	atomic32 slots;           /* published count; grows before the guest runs */
 

@@ -268,6 +268,7 @@ void page_init(const struct page_range *ranges, unsigned n)
 		host_panic("no range of RAM has room for the frame table (%lu KiB)", need * PAGE_SIZE / 1024);
 
 	__builtin_memset(&page, 0, sizeof page);
+	page.lock.rank = LOCK_PAGE;
 	page.table = hfn_virt(hfn(table));
 	page.top = top;
 	__builtin_memset(page.table, 0, top * sizeof(struct frame));

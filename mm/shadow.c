@@ -66,7 +66,16 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r)
 	struct shadow *s = slab_side(&shadow_cache, t), **b = bucket(m, f);
 	struct slot *slot;
 
-	*s = (struct shadow){.table = t, .mmu = m, .gfn = f, .role = r, .hash_next = *b, .next = m->all};
+	/* A fault that came by a link of the table's life before may hold its lock, or wait for it. */
+	shadow_lock(s);
+	__builtin_memset((char *)s + sizeof s->lock, 0, sizeof *s - sizeof s->lock);
+	s->table = t;
+	s->mmu = m;
+	s->gfn = f;
+	s->role = r;
+	shadow_unlock(s);
+	s->hash_next = *b;
+	s->next = m->all;
 	*b = s;
 	if (m->all)
 		m->all->prev = s;
@@ -105,6 +114,7 @@ void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, st
 
 static void drop_leaf(struct shadow *s, spte_t *p)
 {
+	struct chain *c;
 	struct slot *slot;
 	uint64_t old;
 	gfn_t f;
@@ -122,7 +132,10 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 	/* owed: after the spte changed, before its entry leaves the chain (owed.pml) */
 	if (old & SPTE_MMU_WRITABLE)
 		fetch_add_seq(&s->mmu->owed, 1);
-	chain_remove(slot_chain(slot, f, spte_level(old)), &rmap_cache, p);
+	c = slot_chain(slot, f, spte_level(old));
+	spin_take(&c->lock, LOCK_CHAIN);
+	chain_remove(c, &rmap_cache, p);
+	spin_drop(&c->lock, LOCK_CHAIN);
 	park("drop-unlinked");
 }
 
@@ -243,8 +256,10 @@ static bool dismantle(struct mmu *m, struct shadow *s, unsigned *index)
 		shadow_drop(shadow_of_spte(p), spte_index(p));
 		n++;
 	}
+	shadow_lock(s);
 	for (; n < STEP && s->present && *index < TABLE_ENTRIES; n++)
 		shadow_drop(s, (*index)++);
+	shadow_unlock(s);
 	lock_drop(&m->lock);
 	rcu_read_unlock(RCU_PUBLISH);
 	return n == STEP;

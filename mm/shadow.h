@@ -43,23 +43,27 @@ _Static_assert(sizeof(union role) == 4, "a role is one word");
 
 enum shadow_state { SHADOW_BUILDING = 1, SHADOW_LIVE, SHADOW_DYING };
 
-/* All fields belong to mmu.lock but for those said to be otherwise. */
+/* All fields belong to mmu.lock but for those said to be otherwise.
+ *
+ * `lock` guards the sptes of a level-1 table, their location words and `present`: who holds it alone may add leaves and widen
+ * them, in a LIVE table; who takes away or narrows holds mmu.lock too. Tables above belong to mmu.lock as a whole. */
 struct shadow {
-	struct table *table;      /* for its whole life */
+	struct spin lock;         /* first: it stays when the table becomes another */
+	atomic32 writes;          /* times it went unsync since something was last installed in it; a hint */
+	struct table *table;      /* this and the next five: for its whole life */
 	struct mmu *mmu;
 	gfn_t gfn;
 	union role role;
 	void *guest;              /* the guest's table in host memory, while its slot lives; 0 when direct */
 	bool narrow;              /* its entries are of 32 bits */
-	atomic32 state;           /* enum shadow_state; written under the lock, read by mmu_enter without it */
+	atomic32 state;           /* enum shadow_state; written under mmu.lock, read by anyone */
 	bool unsync;
 	const void *syncing;      /* the flow that is between its first protection and its last read; a write clears it */
 	uint64_t read_call;       /* the last call of sync_all that has read all of it */
 	bool recent;              /* used since reclaim looked at it last */
-	uint8_t writes;           /* times it went unsync since something was last installed in it */
 	uint32_t pins;            /* loaded roots, builders, syncers */
 	uint32_t registered;      /* leaf tables: index in mmu.leaf_table */
-	uint32_t present;         /* sptes that are not 0 */
+	uint32_t present;         /* sptes that are not 0; `lock` */
 	struct chain parents;     /* sptes that link it */
 	struct shadow *hash_next;
 	struct shadow *prev, *next;               /* mmu.all */
@@ -111,8 +115,13 @@ struct shadow *shadow_new(struct mmu_vcpu *v, gfn_t f, union role r);
 
 /* Writes a non-leaf spte and its parent entry. The slot must be 0. Lock held. */
 void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, struct chain_reserve *r);
+/* Taken within mmu.lock, or alone. Nothing keeps the table from becoming another before: look again. */
+static inline void shadow_lock(struct shadow *s) { spin_take(&s->lock, LOCK_TABLE); }
+static inline void shadow_unlock(struct shadow *s) { spin_drop(&s->lock, LOCK_TABLE); }
+
 /* Empties one spte, leaf or link, with all that hangs on it: dirty transfer, owed, chain entry. True: it stood above level 1
- * and was not empty, so the caller bumps the generation. Lock held, in a publishing section. */
+ * and was not empty, so the caller bumps the generation. mmu.lock and, at level 1, the table's held; in a publishing
+ * section. */
 bool shadow_drop(struct shadow *s, unsigned index);
 
 /* Makes it DYING and puts it on *list. Lock held. */

@@ -13,7 +13,7 @@ static atomic64 slab_waiting_bytes;
 static struct {
 	struct lock lock;
 	struct slab_cache *first;
-} slab_registry;
+} slab_registry = {.lock = {.rank = LOCK_SLAB_REGISTRY}};
 
 void slab_set_mode(enum slab_mode mode)
 {
@@ -45,6 +45,7 @@ static struct slab_cpu *slab_cpu_make(struct slab_cache *c)
 
 	if (!s)
 		return 0;
+	s->lock.rank = LOCK_SLAB;
 	/* release: the zeroed part before its address; partner: slab_cpu_of on other CPUs */
 	store_release(&c->cpu[host_cpu()], (uint64_t)s);
 	return s;
@@ -252,6 +253,7 @@ void slab_init(struct slab_cache *c, const char *name, unsigned order, uint32_t 
 {
 	CHECK(object_bytes && !(object_bytes & (object_bytes - 1)) && !(side_bytes & 7));
 	__builtin_memset(c, 0, sizeof *c);
+	c->lock.rank = LOCK_SLAB;
 	c->name = name;
 	c->order = order;
 	c->object_bytes = object_bytes;

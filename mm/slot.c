@@ -69,10 +69,16 @@ void slot_mark_range(struct slot *s, gfn_t f, uint64_t pages)
 
 void slot_table_add(struct slot *s, gfn_t f)
 {
+	struct chain *c = slot_chain(s, f, 1);
+
 	/* The large unit first, then the page. seq_cst RMW: partner is the host store, which stores data and then reads
-	 * the page's count (gmem.c). Installs read both under the lock. */
-	for (unsigned level = SLOT_LEVELS; level >= 1; level--)
+	 * the page's count (gmem.c). Installs of large leaves read theirs under mmu.lock, others theirs under the chain's: so
+	 * whoever walks the chain after this finds every mapping that was made without regard to it. */
+	for (unsigned level = SLOT_LEVELS; level > 1; level--)
 		fetch_add_seq(slot_tables(s, f, level), 1);
+	spin_take(&c->lock, LOCK_CHAIN);
+	fetch_add_seq(slot_tables(s, f, 1), 1);
+	spin_drop(&c->lock, LOCK_CHAIN);
 }
 
 void slot_table_drop(struct slot *s, gfn_t f)

@@ -171,9 +171,12 @@ static void read_step(struct shadow *s, unsigned first)
 	uint64_t reserved = walk_reserved_always(m, s->role.mode, s->role.nx);
 	struct slot *slot = slot_find(m, s->gfn);
 
+	/* An install reads the gpte and writes the spte under this lock: it came before and is looked at, or reads now. */
+	shadow_lock(s);
 	for (unsigned i = first; i < first + STEP; i++)
 		if (load_relaxed(&s->table->spte[i]))
 			read_entry(s, i, reserved, slot);
+	shadow_unlock(s);
 }
 
 static void read_table(struct shadow *s)
@@ -183,7 +186,7 @@ static void read_table(struct shadow *s)
 	for (unsigned i = 0; i < TABLE_ENTRIES; i += STEP) {
 		rcu_read_lock(RCU_PUBLISH);
 		lock_take(&m->lock);
-		if (load_relaxed(&s->state) == SHADOW_LIVE && s->present)
+		if (load_relaxed(&s->state) == SHADOW_LIVE)
 			read_step(s, i);
 		lock_drop(&m->lock);
 		rcu_read_unlock(RCU_PUBLISH);
@@ -282,14 +285,17 @@ static bool read_leaf(struct mmu_vcpu *v, gva_t a)
 	if (!p)
 		return true;
 	s = shadow_of_spte(p);
-
 	if (s->role.direct || spte_level(load_relaxed(p)) > 1) {
 		/* a large page, or a piece of one: every vCPU is to drop all of its pieces, at its own INVLPG */
 		tlb_bump(m);
 		return false;
 	}
-	if (level == 1 && load_relaxed(p) && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE)
-		read_entry(s, spte_index(p), v->reserved, slot_find(m, s->gfn));
+	if (level == 1 && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {
+		shadow_lock(s);
+		if (load_relaxed(p))
+			read_entry(s, spte_index(p), v->reserved, slot_find(m, s->gfn));
+		shadow_unlock(s);
+	}
 	return true;
 }
 

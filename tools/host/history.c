@@ -110,7 +110,7 @@ static enum history_kind kind_of(void *at)
 	struct mmu *m = history.mmu;
 	enum history_kind kind = HISTORY_OTHER;
 
-	if (at == (void *)&m->lock.held)
+	if (at == (void *)&m->lock.spin.held)
 		return HISTORY_LOCK;
 	if (at == (void *)&m->owed)
 		return HISTORY_OWED;

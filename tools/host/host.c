@@ -79,6 +79,26 @@ uint64_t host_clock_hz(void)
 	return 1000000000UL;
 }
 
+/* mm/lock.h: the ranks held by each CPU that this thread acts as. */
+static _Thread_local uint32_t native_held[HOST_MAX_CPUS];
+
+void lock_order_take(unsigned rank)
+{
+	uint32_t *held = &native_held[native_cpu];
+
+	if (rank == LOCK_UNRANKED)
+		return;
+	if (*held >> rank)
+		host_panic("a lock of rank %u is taken while one of rank %d is held", rank, 31 - __builtin_clz(*held));
+	*held |= 1u << rank;
+}
+
+void lock_order_drop(unsigned rank)
+{
+	if (rank != LOCK_UNRANKED)
+		native_held[native_cpu] &= ~(1u << rank);
+}
+
 static void native_line(const char *fmt, va_list ap)
 {
 	char *line = native_log.line[native_log.lines++ % LOG_LINES];

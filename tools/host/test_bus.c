@@ -122,7 +122,7 @@ static enum bus_outcome lock_seen(void *bus, uint16_t port, unsigned size, bool 
 	struct bus *b = bus;
 
 	(void)port, (void)size, (void)write;
-	*value = load_relaxed(&b->lock.held);
+	*value = load_relaxed(&b->lock.spin.held);
 	return BUS_DONE;
 }
 
@@ -140,7 +140,7 @@ static void devices_are_locked_but_concurrent_ones(void **state)
 	assert_int_equal(v, 0x101);
 	bus_io(&b, 0x5e0, 4, false, &v);
 	assert_int_equal(v, 0);
-	assert_int_equal(load_relaxed(&b.lock.held), 0);
+	assert_int_equal(load_relaxed(&b.lock.spin.held), 0);
 }
 
 static void overlapping_devices_are_our_bug(void **state)

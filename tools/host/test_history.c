@@ -371,7 +371,7 @@ static void a_large_leaf_is_split(void **state)
 		machine_store(c, LARGE + i * 64 * PAGE_SIZE, i);
 	machine_long_mode(c); /* tables in it: they are protected */
 	end();
-	EXPECT(40, EVENT_INSTALL_LARGE, EVENT_DROP_LARGE, EVENT_LINK, EVENT_PROTECT);
+	EXPECT(30, EVENT_INSTALL_LARGE, EVENT_DROP_LARGE, EVENT_LINK, EVENT_PROTECT);
 }
 
 static void a_harvest_and_fix_ups(void **state)
