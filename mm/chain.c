@@ -131,7 +131,7 @@ static void chain_grow(struct chain *c, struct chain_reserve *r, spte_t *s)
 	park("chain-write");
 }
 
-void chain_add(struct chain *c, struct chain_reserve *r, spte_t *s)
+void chain_add_many(struct chain *c, struct chain_reserve *r, spte_t *s)
 {
 	struct chain_desc *d = c->holes;
 
@@ -144,12 +144,8 @@ void chain_add(struct chain *c, struct chain_reserve *r, spte_t *s)
 		chain_put(d, i, s);
 		if (chain_side(d)->used == CHAIN_SLOTS)
 			chain_hole_remove(c, chain_side(d));
-	} else if (load_relaxed(&c->head)) {
-		chain_grow(c, r, s);
 	} else {
-		*spte_location(s) = &c->head;
-		/* release: the spte's table; partner: the reader's load of the head */
-		store_release(&c->head, (uint64_t)s);
+		chain_grow(c, r, s);
 	}
 	count_add(&c->length, 1);
 }

@@ -46,8 +46,20 @@ bool chain_reserve(struct chain_reserve *r, unsigned n);
 void chain_unreserve(struct chain_reserve *r);
 
 /* Adds s to the chain and writes its location word, which must be 0; uses at most one descriptor of r, which the caller
- * must have reserved. Under the chain's lock. */
-void chain_add(struct chain *c, struct chain_reserve *r, spte_t *s);
+ * must have reserved. Under the chain's lock. chain_add_many: to one that is not empty. */
+void chain_add_many(struct chain *c, struct chain_reserve *r, spte_t *s);
+static inline void chain_add(struct chain *c, struct chain_reserve *r, spte_t *s)
+{
+	if (load_relaxed(&c->head)) {
+		chain_add_many(c, r, s);
+		return;
+	}
+	CHECK(!*spte_location(s));
+	*spte_location(s) = &c->head;
+	/* release: the spte's table; partner: the reader's load of the head */
+	store_release(&c->head, (uint64_t)s);
+	store_relaxed(&c->length, 1);
+}
 /* Removes s, found by its location word, without a search; an emptied descriptor goes back to `cache`. The location
  * word becomes 0. Under the chain's lock. */
 void chain_remove(struct chain *c, struct slab_cache *cache, spte_t *s);

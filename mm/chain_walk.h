@@ -23,8 +23,8 @@
  *   - A single pointer becomes a descriptor with the pointer in its slot before the head names it. Never back: a
  *     reader could have read the slots just after P left them for the head, and then find this chain's marker in next,
  *     if the descriptor was freed and came back meanwhile (model chain).
- * Why it ends. Every entry visited, every extra try of the visitor, and every descriptor is counted against 2 x
- * length + 64. A chain that nobody changes has no more than `length` entries in no more than `length` descriptors; a
+ * Why it ends. Every entry visited and every extra try of the visitor is counted against 2 x length + 64, which is looked at
+ * before each descriptor; and so is, apart, every descriptor. A chain that nobody changes has no more than `length` entries in no more than `length` descriptors; a
  * reader that is led round and round by a descriptor relinked at the head (no foreign marker, hence no restart) gives
  * up.
  *
@@ -41,6 +41,16 @@
 
 #define CHAIN_BOUND_FACTOR 2
 #define CHAIN_BOUND_SLACK 64
+
+/* For who visits many short chains: 0 of an empty one; the only entry; or, with CHAIN_MANY, nothing but that it is to be
+ * walked, anew from its head. */
+static inline uint64_t chain_peek(struct chain *c)
+{
+	uint64_t at = load_acquire(&c->head); /* as in chain_walk */
+
+	park("chain-head");
+	return at;
+}
 
 /* always_inline: the visitor is inlined with it. */
 static inline __attribute__((always_inline)) bool chain_walk(
@@ -62,22 +72,22 @@ static inline __attribute__((always_inline)) bool chain_walk(
 	while (at & CHAIN_MANY) {
 		struct chain_desc *d = (struct chain_desc *)(at & ~CHAIN_MANY);
 
-		if (--steps < 0)
+		if (--steps < 0 || left < CHAIN_SLOTS)
 			goto give_up;
 #pragma GCC unroll 7
 		for (unsigned i = 0; i < CHAIN_SLOTS; i++) {
 			/* acquire: keeps the load of next behind it; partner: the releases in chain.c */
 			uint64_t s = load_acquire(&d->slot[i]);
-			unsigned more;
 
-			if (!s)
-				continue;
-			if (--left < 0)
-				goto give_up;
-			more = visit(ctx, (spte_t *)s);
-			if (__builtin_expect(more != 0, 0)) {
-				tries += more;
-				left -= more;
+			if (s) {
+				unsigned more;
+
+				left--;
+				more = visit(ctx, (spte_t *)s);
+				if (__builtin_expect(more != 0, 0)) {
+					tries += more;
+					left -= more;
+				}
 			}
 		}
 		park("chain-next");
@@ -101,7 +111,6 @@ static inline __attribute__((always_inline)) bool chain_walk(
 	}
 	goto out;
 give_up:
-	left += left < 0;
 	done = false;
 out:
 	park("chain-done");

@@ -49,41 +49,40 @@ struct todo {
 	bool exhausted;       /* the budget */
 };
 
-static bool fixup(struct mmu_vcpu *v, gva_t a, uint32_t error)
+/* The tables allow the access already: what the hardware went by is older. */
+static void nothing_to_repair(struct mmu_vcpu *v)
 {
-	unsigned level;
-	struct slot *slot;
-	bool done = false;
-	uint64_t s;
-	spte_t *p;
+	count_add(&v->stats.spurious, 1);
+	shadow_forget_near(v);
+	store_relaxed(&v->seen, 0);
+}
 
-	rcu_read_lock(RCU_PUBLISH);
-	p = shadow_walk(v, a, &level);
-	if (!p)
-		goto out;
+/* p: where a level-1 shadow page maps the address. In a publishing section. */
+static inline bool fixup(struct mmu_vcpu *v, spte_t *p, uint32_t error)
+{
+	uint64_t s;
+	struct slot *slot;
+
 	park("fixup-found");
-	s = load_acquire(p); /* partner: leaf_install */
+	s = load_acquire(p); /* partner: leaf_add, leaf_install */
 	if (!(s & SPTE_P) || spte_level(s) != 1 || !(s & SPTE_MMU_WRITABLE) ||
 		(error & PF_U ? !(s & SPTE_U) : (s & SPTE_U) && v->smap && !v->ac))
-		goto out;
+		return false;
 	slot = slot_owner(spte_hfn(s));
 	if (!slot || slot->mmu != v->mmu)
-		goto out;
+		return false;
 	if (s & SPTE_W) { /* repaired by someone else, or a stale TLB entry */
-		count_add(&v->stats.spurious, 1);
-		store_relaxed(&v->seen, 0);
-		done = true;
-	} else if (cmpxchg_seq(p, &s, s | SPTE_W | SPTE_D)) {
-		park("fixup-opened");
-		slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
-		count_add(&v->stats.fixups, 1);
-		done = true;
-	} else {
-		park("spte-changed");
+		nothing_to_repair(v);
+		return true;
 	}
-out:
-	rcu_read_unlock(RCU_PUBLISH);
-	return done;
+	if (!cmpxchg_seq(p, &s, s | SPTE_W | SPTE_D)) {
+		park("spte-changed");
+		return false;
+	}
+	park("fixup-opened");
+	slot_mark_dirty(slot, slot_gfn(slot, spte_hfn(s)));
+	count_add(&v->stats.fixups, 1);
+	return true;
 }
 
 /* The LIVE child of s on the way to a, linked; 0 when something is to be done first. */
@@ -153,36 +152,32 @@ static bool write_table(struct mmu *m, gfn_t page, struct todo *todo)
 	return !todo->dying;
 }
 
-/* Publishes the leaf. page: its first; access and writable: what the guest's tables allow; alone: leaf_install. */
+/* What a leaf gets beside its rights. The log's mode is read inside the section. While logging, a read does not open a page
+ * for writes, unless D will tell of them; log.c, dbit.c. */
+static inline uint64_t opened(const struct mmu *m, bool write)
+{
+	if (write || !load_acquire(&m->logging))
+		return SPTE_W | SPTE_D;
+	return load_acquire(&m->by_dbit) ? SPTE_W : 0;
+}
+
+/* Publishes the leaf. page: its first; access and writable: what the guest's tables allow. */
 static enum mmu_outcome publish(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, unsigned access, bool writable,
-	struct slot *slot, gfn_t page, bool alone)
+	struct slot *slot, gfn_t page)
 {
 	unsigned level = s->role.level;
 	uint64_t value = leaf_value(slot_hfn(slot, page), level, access, writable);
 
 	CHECK(!write || writable);
-	/* The log's mode is read inside the section. While logging, a read does not open a page for writes, unless D will tell
-	 * of them; log.c, dbit.c. */
-	if (writable && (write || !load_acquire(&v->mmu->logging)))
-		value |= SPTE_W | SPTE_D;
-	else if (writable && load_acquire(&v->mmu->by_dbit))
-		value |= SPTE_W;
+	if (writable)
+		value |= opened(v->mmu, write);
 	park("publish-decided");
-	switch (leaf_install(s, gpte_index(a, level), value, slot, page, &v->rmap, alone)) {
-	case LEAF_INSTALLED:
-		return MMU_RESUME;
-	case LEAF_THERE:
-		count_add(&v->stats.spurious, 1);
-		store_relaxed(&v->seen, 0);
-		return MMU_RESUME;
-	case LEAF_REFUSED:
-		break;
-	}
-	return MMU_RETRY;
+	if (leaf_install(s, gpte_index(a, level), value, slot, page, &v->rmap))
+		nothing_to_repair(v);
+	return MMU_RESUME;
 }
 
-/* The 4 KiB leaf of `page` in a level-1 page; gpte: where that is not direct. Under the table's lock; todo: 0 when mmu.lock is
- * not held. */
+/* The 4 KiB leaf of `page` in a level-1 page; gpte: where that is not direct. */
 static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool write, uint64_t gpte,
 	struct slot *slot, gfn_t page, struct todo *todo)
 {
@@ -199,12 +194,12 @@ static enum mmu_outcome install(struct mmu_vcpu *v, struct shadow *s, gva_t a, b
 		writable = true;
 		access &= s->role.smep ? ~(ACC_U | ACC_X) : ~ACC_U;
 	}
-	if (writable && load_acquire(slot_tables(slot, page, 1))) { /* raised under mmu.lock */
+	if (writable && load_acquire(slot_tables(slot, page, 1))) { /* raised under this lock */
 		writable = write;
-		if (write && (!todo || !write_table(v->mmu, page, todo)))
+		if (write && !write_table(v->mmu, page, todo))
 			return MMU_RETRY;
 	}
-	return publish(v, s, a, write, access, writable, slot, page, !todo);
+	return publish(v, s, a, write, access, writable, slot, page);
 }
 
 /* A leaf of 2 MiB where the guest maps at least as much in one piece (or not at all: unpaged), nothing of it is a page
@@ -222,7 +217,7 @@ static bool install_large(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool wr
 	shadow_child(s, i, s->role.direct ? 0 : w->gpte[2], &f, &r);
 	if (!r.direct || (write && !(r.access & ACC_W)) || !leaf_may_be_large(slot, f))
 		return false;
-	publish(v, s, a, write, r.access, (r.access & ACC_W) && r.dirty, slot, f, false);
+	publish(v, s, a, write, r.access, (r.access & ACC_W) && r.dirty, slot, f);
 	return true;
 }
 
@@ -292,8 +287,9 @@ static enum mmu_outcome settle(struct mmu *m, const struct todo *todo)
 	return todo->wait ? MMU_RETRY : MMU_RESUME;
 }
 
-static enum mmu_outcome slow(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f)
+static __attribute__((noinline)) enum mmu_outcome slow(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f)
 {
+	f->gva = a;
 	for (unsigned i = 0; i < FAULT_TRIES; i++) {
 		struct todo todo = {0};
 		enum mmu_outcome o;
@@ -303,6 +299,8 @@ static enum mmu_outcome slow(struct mmu_vcpu *v, gva_t a, uint32_t error, struct
 			return MMU_END;
 		}
 		o = try(v, a, error, f, &todo);
+		if (o == MMU_INJECT)
+			count_add(&v->stats.injected, 1);
 		if (o != MMU_RETRY)
 			return o;
 		if (settle(v->mmu, &todo) == MMU_RETRY)
@@ -315,61 +313,70 @@ static enum mmu_outcome slow(struct mmu_vcpu *v, gva_t a, uint32_t error, struct
 	return MMU_RETRY;
 }
 
-/* Reads the one guest entry of a level-1 shadow page and sets its A and D; *page: what it maps. False: not for us. */
-static bool read_gpte(struct mmu_vcpu *v, struct shadow *s, unsigned index, uint32_t error, uint64_t *gpte, gfn_t *page)
+/* Sets A, and D for a write, in the guest's entry of s; *gpte: as it was read, and then as it is. As walk.c does it. */
+static bool set_accessed(struct shadow *s, unsigned index, bool write, uint64_t *gpte)
 {
-	uint64_t set;
+	uint64_t set = *gpte | GPTE_A | (write ? GPTE_D : 0);
 
-	if (s->role.direct) {
-		*page = gfn(s->gfn.v + index);
-		return walk_allowed(v, s->role.access, error) && (s->role.dirty || !(error & PF_W));
-	}
-	*gpte = shadow_gpte(s, index);
-	if (!(*gpte & GPTE_P) || (*gpte & v->reserved) ||
-		!walk_allowed(v, s->role.access & gpte_access(*gpte, s->role.nx), error))
+	if (set == *gpte)
+		return true;
+	park("quick-read");
+	if (!gpte_cmpxchg(shadow_guest_at(s, index), s->narrow, gpte, set))
 		return false;
-	set = *gpte | GPTE_A | (error & PF_W ? GPTE_D : 0);
-	if (set != *gpte) { /* as walk.c does it */
-		park("quick-read");
-		if (!gpte_cmpxchg(shadow_guest_at(s, index), s->narrow, gpte, set))
-			return false;
-		*gpte = set;
-		slot_mark_dirty(slot_find(v->mmu, s->gfn), s->gfn);
-	}
-	*page = gpte_gfn(*gpte);
+	*gpte = set;
+	slot_mark_dirty(slot_find(s->mmu, s->gfn), s->gfn);
 	return true;
 }
 
-/* The entry of s that maps a. The table's lock is held, and the table is the one that the walk was for. */
-static bool quick_install(struct mmu_vcpu *v, struct shadow *s, gva_t a, uint32_t error)
+/* One guest entry is read and one leaf added or widened. The table's lock is held, and the table is the one that was walked
+ * to. */
+static inline bool quick_install(struct mmu_vcpu *v, struct shadow *s, gva_t a, uint32_t error)
 {
-	uint64_t gpte = 0;
+	unsigned index = gpte_index(a, 1), access = s->role.access;
+	bool write = error & PF_W, dirty = s->role.dirty;
+	gfn_t page = gfn(s->gfn.v + index);
 	struct slot *slot;
-	gfn_t page;
+	uint64_t gpte, value;
 
-	if (load_relaxed(&s->state) != SHADOW_LIVE || !read_gpte(v, s, gpte_index(a, 1), error, &gpte, &page))
+	if (load_relaxed(&s->state) != SHADOW_LIVE)
 		return false;
+	if (!s->role.direct) {
+		gpte = shadow_gpte(s, index);
+		access &= gpte_access(gpte, s->role.nx);
+		if (!(gpte & GPTE_P) || (gpte & v->reserved) || !walk_allowed(v, access, error) ||
+			!set_accessed(s, index, write, &gpte))
+			return false;
+		page = gpte_gfn(gpte);
+		dirty = gpte & GPTE_D;
+	} else if (!walk_allowed(v, access, error)) {
+		return false;
+	}
+	dirty &= access & ACC_W;
 	slot = slot_find(v->mmu, page);
-	return slot && install(v, s, a, error & PF_W, gpte, slot, page, 0) == MMU_RESUME;
+	if (!slot || dirty < write) /* a large page's D is to be set first; or WP is 0 and the page is for reading */
+		return false;
+	value = leaf_value(slot_hfn(slot, page), 1, access, dirty) | (dirty ? opened(v->mmu, write) : 0);
+	park("publish-decided");
+	switch (leaf_add(s, index, value, slot, page, &v->rmap)) {
+	case LEAF_ADDED:
+		return true;
+	case LEAF_THERE:
+		nothing_to_repair(v);
+		return true;
+	case LEAF_REFUSED:
+		break;
+	}
+	return false;
 }
 
-/* In a publishing section. */
-static bool quick_walk(struct mmu_vcpu *v, gva_t a, uint32_t error)
+/* In a publishing section, in which the generation was loaded before s was found. */
+static inline bool quick(struct mmu_vcpu *v, struct shadow *s, gva_t a, uint32_t error, uint64_t generation)
 {
 	struct mmu *m = v->mmu;
-	/* acquire: before the walk; partner: the flush before a table is freed */
-	uint64_t generation = load_acquire(&m->generation);
-	struct shadow *s;
-	unsigned level;
 	bool done;
-	spte_t *p;
 
-	if (shadow_pending(m, true) || mmu_moving(m))
+	if (v->rmap.n < RESERVE_RMAP || shadow_pending(m, true) || mmu_moving(m))
 		return false;
-	p = shadow_walk(v, a, &level);
-	if (!p || level != 1)
-		return false;
-	s = shadow_of_spte(p);
 	park("quick-walked");
 	shadow_lock(s);
 	done = load_acquire(&m->generation) == generation && quick_install(v, s, a, error);
@@ -377,21 +384,34 @@ static bool quick_walk(struct mmu_vcpu *v, gva_t a, uint32_t error)
 	return done;
 }
 
-static bool quick(struct mmu_vcpu *v, gva_t a, uint32_t error)
-{
-	bool done;
+enum repair { REPAIR_NONE, REPAIR_FIXUP, REPAIR_QUICK };
 
-	if ((error & PF_RSVD) || !reserve(v))
-		return false;
+/* What needs no lock of the guest's. */
+static inline enum repair repair(struct mmu_vcpu *v, gva_t a, uint32_t error)
+{
+	enum repair done = REPAIR_NONE;
+	uint64_t generation;
+	struct shadow *s;
+
+	if (error & PF_RSVD)
+		return REPAIR_NONE;
 	rcu_read_lock(RCU_PUBLISH);
-	done = quick_walk(v, a, error);
+	/* acquire: before the walk; partner: the flush before a table is freed */
+	generation = load_acquire(&v->mmu->generation);
+	s = shadow_near(v, a, generation);
+	if (s) {
+		if ((error & (PF_P | PF_W | PF_I)) == (PF_P | PF_W) && fixup(v, &s->table->spte[gpte_index(a, 1)], error))
+			done = REPAIR_FIXUP;
+		else if (quick(v, s, a, error, generation))
+			done = REPAIR_QUICK;
+	}
 	rcu_read_unlock(RCU_PUBLISH);
 	return done;
 }
 
 static void longest(atomic64 *so_far, uint64_t ticks)
 {
-	if (ticks > load_relaxed(so_far))
+	if (__builtin_expect(ticks > load_relaxed(so_far), 0))
 		store_relaxed(so_far, ticks);
 }
 
@@ -399,21 +419,19 @@ enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct m
 {
 	struct mmu_vcpu_stats *stats = &v->stats;
 	uint64_t start = host_clock(), ticks;
-	bool fixed, done;
 	enum mmu_outcome o = MMU_RESUME;
+	enum repair done;
 
 	count_add(&stats->faults, 1);
-	f->gva = a;
-	fixed = (error & (PF_P | PF_W | PF_RSVD | PF_I)) == (PF_P | PF_W) && fixup(v, a, error);
-	done = fixed || quick(v, a, error);
-	if (!done)
+	if (__builtin_expect(v->rmap.n < RESERVE_RMAP, 0))
+		reserve(v); /* or else the slow path says so */
+	done = repair(v, a, error);
+	if (done == REPAIR_NONE)
 		o = slow(v, a, error, f);
-	if (o == MMU_INJECT)
-		count_add(&stats->injected, 1);
 	ticks = host_clock() - start;
-	if (fixed)
+	if (done == REPAIR_FIXUP)
 		count_add(&stats->fixup_ticks, ticks);
-	if (done)
+	if (done != REPAIR_NONE)
 		longest(&stats->worst_quick, ticks);
 	longest(&stats->worst_fault, ticks);
 	return o;

@@ -11,6 +11,7 @@ struct harvest {
 	uint64_t pages;     /* taken from the bitmap */
 	uint64_t protected; /* leaves that lost W to the walk of chains */
 	uint64_t restarts, gaveup;
+	uint64_t other;     /* bits beside frame, size, P and W that the last protected leaf had: a guess for the next */
 	uint64_t tables;    /* leaf tables walked */
 	uint64_t cleared;   /* leaves that lost D, or W, to the walk of tables */
 	uint64_t ticks;     /* TSC ticks of the walk */

@@ -32,41 +32,57 @@ struct log_test log_test;
 
 #define MATCH (SPTE_P | SPTE_W | SPTE_SIZE_MASK | SPTE_PFN_MASK)
 
+/* What a walk is to protect: leaves of one page and size. The value is guessed, which is mostly right, so that the load is the
+ * cmpxchg's own. */
 struct protect {
-	uint64_t want;  /* under MATCH: a writable leaf of this page and size */
-	uint64_t other; /* the bits outside MATCH that the last one had: the guess for the next */
-	uint64_t done;
+	uint64_t guess;  /* under MATCH: a writable leaf of this page and size; the other bits as the last one had them */
+	uint64_t set;    /* the same, protected */
+	uint64_t missed; /* entries visited that were none */
 };
 
-static __attribute__((noinline)) unsigned protect_unguessed(struct protect *p, spte_t *s, uint64_t old)
+static inline void protect_aim(struct protect *p, uint64_t guess)
 {
-	unsigned tries = 0;
+	p->guess = guess;
+	p->set = guess & ~(SPTE_W | SPTE_D);
+}
 
-	while ((old & MATCH) == p->want) {
+/* By value, so that the walk keeps what it knows in registers. */
+struct unguessed {
+	uint64_t found; /* the value that was protected; 0: there was nothing to protect */
+	unsigned tries;
+};
+
+static __attribute__((noinline)) struct unguessed protect_unguessed(uint64_t guess, spte_t *s, uint64_t old)
+{
+	struct unguessed u = {0};
+
+	while (((old ^ guess) & MATCH) == 0) {
 		park("log-retry");
 		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D))) {
-			p->other = old & ~MATCH;
-			p->done++;
+			u.found = old;
 			break;
 		}
 		park("spte-changed");
-		tries++;
+		u.tries++;
 	}
-	return tries;
+	return u;
 }
 
-/* Guesses the value first, which is a matching one; the load is the cmpxchg's own. */
-static unsigned protect_visit(void *ctx, spte_t *s)
+static inline __attribute__((always_inline)) unsigned protect_visit(void *ctx, spte_t *s)
 {
 	struct protect *p = ctx;
-	uint64_t old = p->want | p->other;
+	uint64_t old = p->guess;
+	struct unguessed u;
 
 	park("log-protect");
-	if (__builtin_expect(cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D)), 1)) { /* partner: leaf_install */
-		p->done++;
+	if (cmpxchg_seq(s, &old, p->set)) /* partner: leaf_add */
 		return 0;
-	}
-	return protect_unguessed(p, s, old);
+	u = protect_unguessed(p->guess, s, old);
+	if (u.found)
+		protect_aim(p, u.found);
+	else
+		p->missed++;
+	return u.tries;
 }
 
 bool log_turn_take(struct mmu *m)
@@ -105,54 +121,106 @@ static uint64_t take_bits(struct slot *s)
 			bits &= ~skipped(w);
 		store_relaxed(&s->bits[SLOT_TAKEN][w], bits);
 		if (bits)
-			pages += (unsigned)__builtin_popcountl(bits);
+			pages += slot_count(bits);
 	}
 	return pages;
 }
 
-/* The 2 MiB leaves over a word's pages: they lose W, and are split by the next write. Once per unit and word. */
-static bool protect_large(struct slot *s, uint64_t w, struct protect *p, struct chain_walk *walk)
+/* Any chain, from its head. False: given up. */
+static __attribute__((noinline)) bool protect_chain(struct harvest *h, struct chain *c, uint64_t guess)
 {
-	uint64_t last = w * 64 + 63 < s->pages ? w * 64 + 63 : s->pages - 1;
-	gfn_t f = gfn(s->gfn.v + w * 64), end = gfn(s->gfn.v + last);
-	bool done = true;
+	struct chain_walk walk = {0};
+	struct protect p = {0};
+	bool done;
 
-	for (uint64_t unit = f.v / gpte_pages(2); unit <= end.v / gpte_pages(2); unit++) {
-		gfn_t first = gfn(unit * gpte_pages(2));
-		struct chain *c = slot_chain(s, first.v < f.v ? f : first, 2);
-
-		p->want = hfn_hpa(slot_hfn(s, first)).v | SPTE_P | SPTE_W | SPTE_SIZE(2);
-		done &= chain_walk(c, protect_visit, p, walk);
-	}
+	protect_aim(&p, guess);
+	done = chain_walk(c, protect_visit, &p, &walk);
+	h->other = p.guess & ~MATCH;
+	h->protected += walk.visited - p.missed;
+	h->restarts += walk.restarts;
 	return done;
 }
 
-/* Walks the chains of one bitmap word's pages; a section of its own, so grace periods get through. */
-static void protect_word(struct harvest *h, struct slot *s, uint64_t w, struct protect *p, struct chain_walk *walk)
+/* A page's only mapping, whose value was guessed wrong. */
+static void protect_single(struct harvest *h, spte_t *s, uint64_t guess, uint64_t old)
 {
-	uint64_t bits = load_relaxed(&s->bits[SLOT_TAKEN][w]);
+	struct unguessed u = protect_unguessed(guess, s, old);
+
+	if (u.found) {
+		h->other = u.found & ~MATCH;
+		h->protected++;
+	}
+}
+
+/* The 2 MiB leaves over page f: they lose W, and are split by the next write. */
+static inline bool protect_large(struct harvest *h, struct slot *s, gfn_t f)
+{
+	struct chain *c = slot_chain(s, f, 2);
+	uint64_t other = h->other;
+	gfn_t first;
+	bool done;
+
+	if (__builtin_expect(!chain_peek(c), 1))
+		return true;
+	first = gfn(f.v & ~(gpte_pages(2) - 1));
+	done = protect_chain(h, c, hfn_hpa(slot_hfn(s, first)).v | SPTE_P | SPTE_W | SPTE_SIZE(2) | SPTE_PS | other);
+	h->other = other;
+	return done;
+}
+
+/* The same over a word's pages, which lie in one unit or in two: once per unit and word. */
+static inline bool protect_units(struct harvest *h, struct slot *s, uint64_t w)
+{
+	gfn_t f = gfn(s->gfn.v + w * 64), last = gfn(f.v + 63), end = gfn(s->gfn.v + s->pages - 1);
+	bool done = protect_large(h, s, f);
+
+	if (last.v > end.v)
+		last = end;
+	return (f.v ^ last.v) & gpte_pages(2) ? done & protect_large(h, s, last) : done;
+}
+
+/* Walks the chains of one bitmap word's pages; a section of its own, so grace periods get through. Most pages have one mapping,
+ * with the same rights as the page before: that case is here. */
+static void protect_word(struct harvest *h, struct slot *s, uint64_t w)
+{
+	uint64_t bits = load_relaxed(&s->bits[SLOT_TAKEN][w]), first = w * 64, plain = slot_count(bits);
+	uint64_t want = hfn_hpa(hfn(s->hfn.v + first)).v | SPTE_P | SPTE_W | SPTE_SIZE(1), aim, set;
+	struct chain *chain = &s->chain[0][first];
 
 	rcu_read_lock(RCU_WALK);
-	if (!protect_large(s, w, p, walk)) {
+	if (!protect_units(h, s, w)) {
 		fetch_or_seq(&s->bits[SLOT_DIRTY][w], bits); /* as below, for the whole word */
 		h->gaveup++;
 	}
+	aim = want | h->other;
+	set = aim & ~(SPTE_W | SPTE_D);
 	for (; bits; bits &= bits - 1) {
-		uint64_t i = w * 64 + (unsigned)__builtin_ctzl(bits);
+		uint64_t i = (uint64_t)__builtin_ctzl(bits), frame = i << PAGE_SHIFT, guess = aim + frame, old = guess;
+		uint64_t at = chain_peek(&chain[i]);
 
-		p->want = hfn_hpa(hfn(s->hfn.v + i)).v | SPTE_P | SPTE_W | SPTE_SIZE(1);
-		if (!chain_walk(&s->chain[0][i], protect_visit, p, walk)) {
-			slot_mark_dirty(s, gfn(s->gfn.v + i)); /* reported, and looked at again */
+		if (at && !(at & CHAIN_MANY)) {
+			park("log-protect");
+			if (cmpxchg_seq((spte_t *)at, &old, set + frame)) /* partner: leaf_add */
+				continue;
+		}
+		plain--;
+		if (!at)
+			continue;
+		if (!(at & CHAIN_MANY)) {
+			protect_single(h, (spte_t *)at, guess, old);
+		} else if (!protect_chain(h, &chain[i], guess)) {
+			slot_mark_dirty(s, gfn(s->gfn.v + first + i)); /* reported, and looked at again */
 			h->gaveup++;
 		}
+		aim = want | h->other;
+		set = aim & ~(SPTE_W | SPTE_D);
 	}
 	rcu_read_unlock(RCU_WALK);
+	h->protected += plain;
 }
 
 static void protect_slots(struct harvest *h)
 {
-	struct protect p = {0};
-	struct chain_walk walk = {0};
 	uint64_t start = host_clock();
 
 	for (unsigned i = 0; i < h->slots; i++) {
@@ -160,11 +228,9 @@ static void protect_slots(struct harvest *h)
 
 		for (uint64_t w = 0; w < s->words; w++)
 			if (load_relaxed(&s->bits[SLOT_TAKEN][w]))
-				protect_word(h, s, w, &p, &walk);
+				protect_word(h, s, w);
 	}
 	h->ticks += host_clock() - start;
-	h->protected = p.done;
-	h->restarts = walk.restarts;
 }
 
 static void hand_on(struct slot *s)
@@ -344,7 +410,7 @@ enum log_outcome log_view_harvest(struct mmu *m, uint64_t *pages)
 
 			store_relaxed(&s->bits[SLOT_SINCE][w], 0);
 			store_relaxed(&s->bits[SLOT_VIEW][w], bits);
-			*pages += (unsigned)__builtin_popcountl(bits);
+			*pages += slot_count(bits);
 		}
 	}
 	log_turn_end(m);

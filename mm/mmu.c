@@ -164,6 +164,7 @@ static void replace_root(struct mmu_vcpu *v, unsigned i, struct shadow *s)
 	if (v->root[i])
 		shadow_unpin(v->root[i]);
 	v->root[i] = s;
+	v->near.generation = 0;
 	store_relaxed(&v->seen, 0); /* any change of root flushes the id */
 	store_relaxed(&v->pae_root[i], s ? host_phys(s->table).v | SPTE_P : 0);
 }

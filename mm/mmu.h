@@ -171,6 +171,9 @@ struct mmu_vcpu {
 	struct shadow *root[4];   /* pinned: level-4 root in [0], or the level-2 shadows of a guest without long mode, one
 	                           * a GiB; 0: a PDPTE that is not present, or whose table is not in RAM */
 	spte_t *pae_root;         /* page below 4 GiB: the four PDPTEs of a guest without long mode */
+	/* The level-1 shadow page that the last walk of the shadow ended in: a paging-structure cache of one entry. Good for
+	 * addresses of its 2 MiB region while the generation stands, for nothing above it goes without moving that (shadow.h) */
+	struct { uint64_t generation, region; struct shadow *s; } near;
 	bool root_stale;          /* reload before the next entry */
 	bool sync_wanted;         /* an INVLPG's sync met another flow: again at the reload */
 	struct chain_reserve rmap, parents;
@@ -178,6 +181,16 @@ struct mmu_vcpu {
 	unsigned tables_n;
 	struct mmu_vcpu_stats stats;
 };
+
+/* The slot of this guest that holds f; 0 when none does. In an RCU section. */
+static inline struct slot *slot_find(struct mmu *m, gfn_t f)
+{
+	/* acquire: pairs with the release in slot_add. The last slots are the large ones, so look there first. */
+	for (struct slot *s = &m->slot[load_acquire(&m->slots)]; s-- > m->slot;)
+		if (f.v - s->gfn.v < s->pages)
+			return s;
+	return 0;
+}
 
 /* MAXPHYADDR for guests made from now on, bits; 36 until set. */
 extern unsigned mmu_phys_bits;

@@ -2,6 +2,7 @@
 /* Shadow pages: finding, linking, emptying, demolishing. */
 #include "mm/shadow.h"
 #include "mm/gpte.h"
+#include "mm/leaf.h"
 #include "mm/park.h"
 #include "mm/rcu.h"
 #include "mm/tlb.h"
@@ -14,6 +15,18 @@ static struct shadow **bucket(struct mmu *m, gfn_t f)
 {
 	/* multiplicative hashing (Knuth, vol. 3, 6.4), seeded so that a guest cannot choose its collisions */
 	return &m->hash[((f.v ^ m->hash_seed) * 0x9e3779b97f4a7c15UL >> 32) & m->hash_mask];
+}
+
+struct shadow *shadow_seek(struct mmu_vcpu *v, gva_t a, uint64_t generation)
+{
+	unsigned level;
+	spte_t *p = shadow_walk(v, a, &level);
+
+	if (!p || level > 1)
+		return 0;
+	v->near.generation = generation;
+	v->near.region = a.v >> 21;
+	return v->near.s = shadow_of_spte(p);
 }
 
 struct shadow *shadow_find(struct mmu *m, gfn_t f, union role r)
@@ -128,7 +141,7 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 	f = slot_gfn(slot, spte_hfn(old));
 	CHECK(slot->mmu == s->mmu);
 	if (old & SPTE_D)
-		slot_mark_range(slot, f, gpte_pages(spte_level(old)));
+		leaf_mark(slot, f, old);
 	/* owed: after the spte changed, before its entry leaves the chain (owed.pml) */
 	if (old & SPTE_MMU_WRITABLE)
 		fetch_add_seq(&s->mmu->owed, 1);

@@ -46,7 +46,8 @@ enum shadow_state { SHADOW_BUILDING = 1, SHADOW_LIVE, SHADOW_DYING };
 /* All fields belong to mmu.lock but for those said to be otherwise.
  *
  * `lock` guards the sptes of a level-1 table, their location words and `present`: who holds it alone may add leaves and widen
- * them, in a LIVE table; who takes away or narrows holds mmu.lock too. Tables above belong to mmu.lock as a whole. */
+ * them, or drop one, in a LIVE table; who narrows, or takes the table apart, holds mmu.lock too. Tables above belong to
+ * mmu.lock as a whole. */
 struct shadow {
 	struct spin lock;         /* first: it stays when the table becomes another */
 	atomic32 writes;          /* times it went unsync since something was last installed in it; a hint */
@@ -105,6 +106,20 @@ static inline spte_t *shadow_walk(const struct mmu_vcpu *v, gva_t a, unsigned *l
 	}
 }
 
+/* The level-1 shadow page that translates a; 0 when the walk ends above it. In a section; generation: the MMU's, loaded before
+ * by this section. The page may have died since, and with another generation become another.
+ * What v->near remembers is what a walk would find: a link above level 1 is dropped by flows that move the generation before
+ * they end, and until then the shadow page that has lost it is dying, or such a walk could have come before. Who finds nothing
+ * to repair forgets it, so that it never makes a fault repeat. */
+struct shadow *shadow_seek(struct mmu_vcpu *v, gva_t a, uint64_t generation);
+static inline struct shadow *shadow_near(struct mmu_vcpu *v, gva_t a, uint64_t generation)
+{
+	if (v->near.generation == generation && v->near.region == a.v >> 21)
+		return v->near.s;
+	return shadow_seek(v, a, generation);
+}
+static inline void shadow_forget_near(struct mmu_vcpu *v) { v->near.generation = 0; }
+
 /* A LIVE or BUILDING shadow page; 0 when there is none. Lock held. */
 struct shadow *shadow_find(struct mmu *m, gfn_t f, union role r);
 /* The next shadow page that shadows f as a page table, of any role; after = 0 for the first. Lock held. */
@@ -120,7 +135,7 @@ static inline void shadow_lock(struct shadow *s) { spin_take(&s->lock, LOCK_TABL
 static inline void shadow_unlock(struct shadow *s) { spin_drop(&s->lock, LOCK_TABLE); }
 
 /* Empties one spte, leaf or link, with all that hangs on it: dirty transfer, owed, chain entry. True: it stood above level 1
- * and was not empty, so the caller bumps the generation. mmu.lock and, at level 1, the table's held; in a publishing
+ * and was not empty, so the caller bumps the generation. The table's lock held at level 1, mmu.lock above; in a publishing
  * section. */
 bool shadow_drop(struct shadow *s, unsigned index);
 

@@ -163,6 +163,15 @@ static bool slab_refill(struct slab_cache *c, struct slab_cpu *s)
 	return slab_fill(c, s, s) || (slab_block_grow(c, s) && slab_fill(c, s, s));
 }
 
+/* What the debug modes do first: LIFO may have an object at once. */
+static __attribute__((noinline)) void *slab_alloc_debug(struct slab_cache *c)
+{
+	if (slab_mode == SLAB_POISON)
+		slab_poison_ripen(c, SLAB_RIPEN);
+	/* acquire and release: the object's last user before its next; partner: the exchange in slab_free */
+	return slab_mode == SLAB_LIFO ? (void *)xchg_seq(&c->last, 0) : 0;
+}
+
 void *slab_alloc(struct slab_cache *c)
 {
 	unsigned cpu = host_cpu();
@@ -171,24 +180,22 @@ void *slab_alloc(struct slab_cache *c)
 	uint16_t *link;
 
 	CHECK(!rcu_in_section_of(cpu));
-	if (!s && !(s = slab_cpu_make(c)))
+	if (__builtin_expect(!s, 0) && !(s = slab_cpu_make(c)))
 		return 0;
-	if (slab_mode == SLAB_POISON)
-		slab_poison_ripen(c, SLAB_RIPEN);
-	if (slab_mode == SLAB_LIFO)
-		/* acquire and release: the object's last user before its next; partner: the exchange in slab_free */
-		object = (void *)xchg_seq(&c->last, 0);
+	if (__builtin_expect(slab_mode != SLAB_NORMAL, 0))
+		object = slab_alloc_debug(c);
 	if (!object) {
-		if (!s->count && !slab_refill(c, s))
+		if (__builtin_expect(!s->count, 0) && !slab_refill(c, s))
 			return 0;
 		object = s->magazine[--s->count];
 	}
 	link = &slab_block(c, object)->link[slab_index(c, object)];
-	CHECK(*link == SLAB_CACHED || *link == SLAB_FRESH);
 	if (*link == SLAB_CACHED) {
 		count_add(&s->reused, 1);
-		if (slab_mode == SLAB_POISON)
+		if (__builtin_expect(slab_mode == SLAB_POISON, 0))
 			slab_poison_restore(c, object);
+	} else {
+		CHECK(*link == SLAB_FRESH);
 	}
 	*link = SLAB_TAKEN;
 	count_add(&s->allocs, 1);

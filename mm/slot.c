@@ -4,18 +4,6 @@
 #include "mm/slot.h"
 #include "mm/mmu.h"
 
-struct slot *slot_find(struct mmu *m, gfn_t f)
-{
-	/* acquire: pairs with the release in slot_add. The last slots are the large ones, so look there first. */
-	for (unsigned i = load_acquire(&m->slots); i-- > 0;) {
-		struct slot *s = &m->slot[i];
-
-		if (f.v - s->gfn.v < s->pages)
-			return s;
-	}
-	return 0;
-}
-
 struct slot *slot_owner(hfn_t h)
 {
 	struct frame *f = page_frame(h);

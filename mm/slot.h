@@ -32,8 +32,16 @@ struct slot {
 	                                       [1]: per aligned 2 MiB, the sum over its pages */
 };
 
-/* The slot of this guest that holds f; 0 when none does. In an RCU section. */
-struct slot *slot_find(struct mmu *m, gfn_t f);
+/* Bits that are set: in pairs, fours and eights, then all eight bytes by one product (the compiler's own is a function with a
+ * table). */
+static inline unsigned slot_count(uint64_t bits)
+{
+	bits -= bits >> 1 & 0x5555555555555555UL;
+	bits = (bits & 0x3333333333333333UL) + (bits >> 2 & 0x3333333333333333UL);
+	bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fUL;
+	return (unsigned)(bits * 0x0101010101010101UL >> 56);
+}
+
 /* The slot that owns a host frame, whatever guest it is of; 0 when it is not guest RAM. In an RCU section. */
 struct slot *slot_owner(hfn_t f);
 

@@ -38,6 +38,7 @@ static unsigned protect_visit(void *ctx, spte_t *s)
 	uint64_t old = load_acquire(s);
 	unsigned tries = 0;
 
+	p->saw |= !old; /* on its way out, and perhaps not yet owed */
 	while ((old & (SPTE_P | SPTE_SIZE_MASK | SPTE_PFN_MASK)) == p->want && (old & SPTE_MMU_WRITABLE)) {
 		p->saw = true;
 		if (cmpxchg_seq(s, &old, old & ~(SPTE_W | SPTE_D | SPTE_MMU_WRITABLE))) {
@@ -116,22 +117,21 @@ enum mmu_outcome sync_build(struct shadow *s)
 	return done ? MMU_RESUME : MMU_RETRY;
 }
 
-/* A leaf over a gpte that maps memory at the same level, in a table of that level. True: an upper leaf was dropped. */
-static bool sync_leaf(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old, struct slot *slot)
+/* A large leaf over a gpte that maps memory at the same level. True: it was dropped. */
+static bool sync_large(struct shadow *s, unsigned index, uint64_t gpte, uint64_t old)
 {
 	unsigned level = s->role.level, access = s->role.access & gpte_access(gpte, s->role.nx);
 	gfn_t page = shadow_leaf_gfn(s, index, gpte);
+	struct slot *slot = slot_find(s->mmu, page);
 	uint64_t value;
 	bool writable;
 
-	if (page.v - slot->gfn.v >= slot->pages)
-		slot = slot_find(s->mmu, page);
 	if (!slot || slot_hfn(slot, page).v != spte_hfn(old).v)
 		return shadow_drop(s, index);
 	writable = (access & ACC_W) && (gpte & GPTE_D) && load_acquire(slot_tables(slot, page, level)) == 0;
 	value = leaf_value(spte_hfn(old), level, access, writable);
 	if ((old ^ value) & ~(SPTE_A | SPTE_D | (writable ? SPTE_W : 0)))
-		leaf_change(s, index, value, slot, page);
+		leaf_change(s, &s->table->spte[index], old, value, slot, page);
 	return false;
 }
 
@@ -145,38 +145,111 @@ static bool link_current(struct shadow *s, unsigned index, uint64_t gpte, uint64
 	return child->gfn.v == f.v && child->role.word == r.word;
 }
 
-/* Reads one entry that is not 0 again. reserved: bits that no gpte may have; slot: a guess where its frame lies. */
-static void read_entry(struct shadow *s, unsigned index, uint64_t reserved, struct slot *slot)
+/* Reads one entry that is not 0, above level 1, again. reserved: bits that no gpte may have. */
+static void read_upper(struct shadow *s, unsigned index, uint64_t reserved)
 {
 	uint64_t old = load_relaxed(&s->table->spte[index]), gpte = shadow_gpte(s, index);
 	unsigned level = s->role.level;
 	bool upper = false;
 
-	if (level > 1)
-		reserved |= GPTE_PS; /* looked at more closely */
+	reserved |= GPTE_PS; /* looked at more closely */
 	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) ||
 		((gpte & reserved) && walk_reserved(s->mmu, gpte, level, s->role.mode, s->role.nx)))
 		upper = shadow_drop(s, index);
 	else if (spte_is_leaf(old) && gpte_is_leaf(gpte, level, s->role.mode))
-		upper = sync_leaf(s, index, gpte, old, slot);
+		upper = sync_large(s, index, gpte, old);
 	else if (spte_is_leaf(old) || !link_current(s, index, gpte, old))
 		upper = shadow_drop(s, index);
 	if (upper)
 		tlb_bump(s->mmu);
 }
 
-static void read_step(struct shadow *s, unsigned first)
+/* What the entries of a level-1 table have in common. A gpte and an spte have P, W, U, A, D and NX in the same places. */
+struct reading {
+	uint64_t reserved; /* bits that no gpte may have */
+	uint64_t keep;     /* bits of a gpte that its leaf has */
+	uint64_t fixed;    /* bits that every leaf has */
+	uint64_t write;    /* bits of a gpte that is to be writable */
+	bool narrow;
+	bool alone;        /* without mmu.lock */
+	struct slot *slot; /* where their frames probably lie */
+};
+_Static_assert(SPTE_U == GPTE_U && SPTE_NX == GPTE_NX, "reading.keep");
+
+static inline struct reading reading(struct shadow *s, uint64_t reserved, bool alone)
 {
 	struct mmu *m = s->mmu;
-	uint64_t reserved = walk_reserved_always(m, s->role.mode, s->role.nx);
-	struct slot *slot = slot_find(m, s->gfn);
+	unsigned access = s->role.access;
 
-	/* An install reads the gpte and writes the spte under this lock: it came before and is looked at, or reads now. */
+	return (struct reading){
+		.reserved = reserved,
+		.keep = (access & ACC_U ? GPTE_U : 0) | (s->role.nx ? GPTE_NX : 0),
+		.fixed = leaf_value(hfn(0), 1, access & ACC_X, false),
+		.write = access & ACC_W ? GPTE_W | GPTE_D : ~0UL, /* no gpte has them all: reserved */
+		.narrow = s->narrow,
+		.alone = alone,
+		.slot = &m->slot[load_relaxed(&m->slots) - 1], /* the last is the largest */
+	};
+}
+
+/* Reads one entry that is not 0 of a level-1 table again. The table's lock held. False: it is to be narrowed, which is not done
+ * alone. Inlined: the loop keeps what is known in registers. */
+static inline __attribute__((always_inline)) bool read_leaf(struct shadow *s, unsigned index, uint64_t old, struct reading r)
+{
+	uint64_t gpte = r.narrow ? shadow_gpte(s, index) : gpte_load((atomic64 *)s->guest + index, false);
+	uint64_t i, value, differ;
+
+	if ((gpte & (GPTE_P | GPTE_A)) != (GPTE_P | GPTE_A) || (gpte & r.reserved))
+		goto drop;
+	i = gpte_gfn(gpte).v - r.slot->gfn.v;
+	if (__builtin_expect(i >= r.slot->pages, 0)) {
+		r.slot = slot_find(s->mmu, gpte_gfn(gpte));
+		if (!r.slot)
+			goto drop;
+		i = slot_index(r.slot, gpte_gfn(gpte));
+	}
+	if (r.slot->hfn.v + i != spte_hfn(old).v)
+		goto drop;
+	value = (old & SPTE_PFN_MASK) | r.fixed | (gpte & r.keep);
+	differ = ~(SPTE_A | SPTE_D);
+	if ((gpte & r.write) == r.write && load_acquire(&r.slot->tables[0][i]) == 0) {
+		value |= SPTE_MMU_WRITABLE;
+		differ &= ~SPTE_W;
+	}
+	if (!((old ^ value) & differ))
+		return true;
+	if (r.alone && (old & ~value & SPTE_MMU_WRITABLE))
+		return false;
+	leaf_change(s, &s->table->spte[index], old, value, r.slot, gpte_gfn(gpte));
+	return true;
+drop:
+	shadow_drop(s, index);
+	return true;
+}
+
+/* STEP entries of a level-1 table, under one hold of the lock. An install reads the gpte and writes the spte under the table's:
+ * it came before and is looked at, or reads now. */
+static __attribute__((noinline)) void read_leaves(struct shadow *s, unsigned first)
+{
+	struct reading r = reading(s, walk_reserved_always(s->mmu, s->role.mode, s->role.nx), false);
+
 	shadow_lock(s);
+	for (unsigned i = first; i < first + STEP; i++) {
+		uint64_t old = load_relaxed(&s->table->spte[i]);
+
+		if (old)
+			read_leaf(s, i, old, r);
+	}
+	shadow_unlock(s);
+}
+
+static void read_uppers(struct shadow *s, unsigned first)
+{
+	uint64_t reserved = walk_reserved_always(s->mmu, s->role.mode, s->role.nx);
+
 	for (unsigned i = first; i < first + STEP; i++)
 		if (load_relaxed(&s->table->spte[i]))
-			read_entry(s, i, reserved, slot);
-	shadow_unlock(s);
+			read_upper(s, i, reserved);
 }
 
 static void read_table(struct shadow *s)
@@ -187,7 +260,7 @@ static void read_table(struct shadow *s)
 		rcu_read_lock(RCU_PUBLISH);
 		lock_take(&m->lock);
 		if (load_relaxed(&s->state) == SHADOW_LIVE)
-			read_step(s, i);
+			(s->role.level == 1 ? read_leaves : read_uppers)(s, i);
 		lock_drop(&m->lock);
 		rcu_read_unlock(RCU_PUBLISH);
 	}
@@ -273,14 +346,38 @@ enum mmu_outcome sync_all(struct mmu *m)
 	return y.busy || load_acquire(&m->burying) ? MMU_RETRY : MMU_RESUME;
 }
 
-/* The entry that maps a, read again. True: flushing the address on this CPU is enough. Lock held, in a section, and all above
- * level 1 in step. */
-static bool read_leaf(struct mmu_vcpu *v, gva_t a)
+/* Where the address is mapped through a level-1 table and all above is in step, the entry is read again under that table's lock
+ * alone, as the quick path of a fault reads it (fault.c has the argument). What is dropped so is owed before its entry leaves
+ * the chain, and until then counts as writable (protect_visit). True: done, and flushing the address on this CPU is enough. */
+static bool invlpg_quick(struct mmu_vcpu *v, gva_t a)
+{
+	struct mmu *m = v->mmu;
+	uint64_t generation = load_acquire(&m->generation), old; /* partner: the flush before a table is freed */
+	unsigned index = gpte_index(a, 1);
+	struct shadow *s;
+	bool done = false;
+
+	if (shadow_pending(m, true) || !(s = shadow_near(v, a, generation)))
+		return false;
+	park("invlpg-walked");
+	shadow_lock(s);
+	if (load_acquire(&m->generation) == generation && load_relaxed(&s->state) == SHADOW_LIVE && !s->role.direct) {
+		old = load_relaxed(&s->table->spte[index]);
+		done = !old || read_leaf(s, index, old, reading(s, v->reserved, true));
+	}
+	shadow_unlock(s);
+	return done;
+}
+
+/* The entry that maps a, read again. True: flushing the address on this CPU is enough. mmu.lock held, in a section, and all
+ * above level 1 in step. */
+static bool read_mapping(struct mmu_vcpu *v, gva_t a)
 {
 	struct mmu *m = v->mmu;
 	unsigned level;
 	spte_t *p = shadow_walk(v, a, &level);
 	struct shadow *s;
+	uint64_t old;
 
 	if (!p)
 		return true;
@@ -290,28 +387,28 @@ static bool read_leaf(struct mmu_vcpu *v, gva_t a)
 		tlb_bump(m);
 		return false;
 	}
-	if (level == 1 && s->unsync && load_relaxed(&s->state) == SHADOW_LIVE) {
+	if (level == 1 && load_relaxed(&s->state) == SHADOW_LIVE) {
 		shadow_lock(s);
-		if (load_relaxed(p))
-			read_entry(s, spte_index(p), v->reserved, slot_find(m, s->gfn));
+		old = load_relaxed(p);
+		if (old)
+			read_leaf(s, spte_index(p), old, reading(s, v->reserved, false));
 		shadow_unlock(s);
 	}
 	return true;
 }
 
-bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
+static __attribute__((noinline)) bool invlpg_slow(struct mmu_vcpu *v, gva_t a)
 {
 	struct mmu *m = v->mmu;
 	bool pending, local = false;
 
-	park("invlpg");
 	rcu_read_lock(RCU_PUBLISH);
 	lock_take(&m->lock);
 	/* INVLPG drops every paging-structure cache entry, whatever its address (4.10.4.1). Asked under the lock: a kill by
 	 * another vCPU comes before, and is seen, or after the entry was read (kill.pml). */
 	pending = shadow_pending(m, true);
 	if (!pending)
-		local = read_leaf(v, a);
+		local = read_mapping(v, a);
 	lock_drop(&m->lock);
 	rcu_read_unlock(RCU_PUBLISH);
 	if (pending) {
@@ -320,4 +417,15 @@ bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
 		store_relaxed(&v->seen, 0);
 	}
 	return local;
+}
+
+bool mmu_invlpg(struct mmu_vcpu *v, gva_t a)
+{
+	bool done;
+
+	park("invlpg");
+	rcu_read_lock(RCU_PUBLISH);
+	done = invlpg_quick(v, a);
+	rcu_read_unlock(RCU_PUBLISH);
+	return done || invlpg_slow(v, a);
 }

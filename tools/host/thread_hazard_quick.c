@@ -165,6 +165,8 @@ static void teller_hook(void *ctx, const char *point)
 		store_release(&stage, TOLD);
 }
 
+static bool by_cr3; /* else by INVLPG */
+
 static void *tell(void *arg)
 {
 	uint64_t pte = *(uint64_t *)arg;
@@ -173,16 +175,18 @@ static void *tell(void *arg)
 	comes_to(DECIDED);
 	CHECK(machine_store(&test_second, pte, FRAME_B | TEST_RW | GPTE_A | GPTE_D));
 	host_set_park(teller_hook, 0);
-	machine_invlpg(&test_second, NEW_PAGE);
+	if (by_cr3)
+		machine_cr3(&test_second, root);
+	else
+		machine_invlpg(&test_second, NEW_PAGE);
 	host_set_park(0, 0);
 	store_release(&stage, TOLD);
 	return 0;
 }
 
-/* H50: another vCPU changes the entry and executes INVLPG when it was read and its leaf is not there: the INVLPG finds it. */
-static void an_invlpg_waits_for_an_install(void **state)
+/* H50: another vCPU changes the entry and tells of it when the entry was read and its leaf is not there: the leaf is found. */
+static void waits_for_an_install(struct machine *c)
 {
-	struct machine *c = *state;
 	pthread_t teller;
 	uint64_t pte;
 
@@ -199,6 +203,18 @@ static void an_invlpg_waits_for_an_install(void **state)
 	assert_int_equal(load_on(1, &test_second, NEW_PAGE), 0xb);
 }
 
+static void an_invlpg_waits_for_an_install(void **state)
+{
+	by_cr3 = false;
+	waits_for_an_install(*state);
+}
+
+static void a_sync_waits_for_an_install(void **state)
+{
+	by_cr3 = true;
+	waits_for_an_install(*state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +222,7 @@ int main(void)
 		HAZARD_TEST(a_table_that_dies_is_not_filled),
 		HAZARD_TEST(a_page_is_no_table_only_under_its_chains_lock),
 		HAZARD_TEST(an_invlpg_waits_for_an_install),
+		HAZARD_TEST(a_sync_waits_for_an_install),
 	};
 
 	return cmocka_run_group_tests_name("hazards of the quick path", tests, 0, 0);

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* A protection and a drop on two threads, each stopped by the other: what the protection does not see any more is owed
- * before it asks. */
+/* A protection, and another vCPU's INVLPG that takes a mapping of the frame away or narrows it, on two threads: what the
+ * protection does not see any more as writable is owed before it asks, or still counts as writable. */
 #include <pthread.h>
 #include <sched.h>
 
 #include "tools/host/hazard_test.h"
 
-#define BUILDER_CPU 0
-#define DROPPER_CPU 2
+#define TELLER_CPU 2
 #define PATIENCE 20000000000UL /* ns after which a thread is taken for stuck */
 
-enum stage { STARTED = 1, COUNTED, CLEARED, ASKING };
+/* COUNTED: the frame is a table, and not yet walked; CHANGED: the spte is, and not yet owed; ASKING: the builder is done
+ * with its question, or waits for the lock to ask it. */
+enum stage { STARTED = 1, COUNTED, CHANGED, ASKING };
 
 static atomic32 stage;
-static uint64_t pte;
+static const char *change; /* where the teller stops */
+static struct machine third;
+static atomic64 *gpte;
+static uint64_t becomes;
 
 static void comes_to(uint32_t wanted)
 {
@@ -31,38 +35,37 @@ static void step_to(uint32_t next)
 		store_release(&stage, next);
 }
 
-/* The builder: before its walk it lets the dropper take the lock and clear the spte; then it walks, and asks. */
+/* The builder: before its walk it lets the teller change the spte; then it walks, and asks. */
 static void builder_hook(void *ctx, const char *point)
 {
 	(void)ctx;
 	if (!strcmp(point, "chain-head") && load_acquire(&stage) == STARTED) {
 		step_to(COUNTED);
-		comes_to(CLEARED);
-	} else if (!strcmp(point, "lock-wait") && load_acquire(&stage) == CLEARED) {
+		comes_to(CHANGED);
+	} else if ((!strcmp(point, "lock-wait") || !strcmp(point, "build-protected")) && load_acquire(&stage) == CHANGED) {
 		step_to(ASKING);
 	}
 }
 
-/* The dropper: holds the lock, has cleared the spte, and goes on when the builder wants the lock, be it for its
- * question or behind it. */
-static void dropper_hook(void *ctx, const char *point)
+static void teller_hook(void *ctx, const char *point)
 {
 	(void)ctx;
-	if (strcmp(point, "drop-cleared"))
+	if (strcmp(point, change))
 		return;
-	step_to(CLEARED);
+	step_to(CHANGED);
 	comes_to(ASKING);
 }
 
-static void *drop(void *arg)
+/* The guest's entry is changed, as by a store through an open mapping, and told. */
+static void *tell(void *arg)
 {
-	struct machine *c = arg;
-	uint64_t none = 0;
-
-	host_thread_cpu(DROPPER_CPU);
+	(void)arg;
+	host_thread_cpu(TELLER_CPU);
 	comes_to(COUNTED);
-	host_set_park(dropper_hook, 0);
-	CHECK(mmu_write(&c->mmu, gpa(pte), &none, sizeof none));
+	store_relaxed(gpte, becomes);
+	host_set_park(teller_hook, 0);
+	machine_invlpg(&third, TEST_VIRT);
+	host_set_park(0, 0);
 	return 0;
 }
 
@@ -72,36 +75,56 @@ static void kick(unsigned cpu)
 		machine_exit(&test_second);
 }
 
-/* H46: TEST_FREE, which the second vCPU's TLB still writes, becomes a table while its last spte is on its way out. */
-static void a_protection_asks_once_the_drop_is_over(void **state)
+/* TEST_FREE, which the second vCPU's TLB still writes, becomes a table while its last writable spte goes. */
+static void becomes_a_table(struct machine *c)
 {
-	struct machine *c = *state;
 	uint64_t root = two_vcpus(c, TEST_FREE | TEST_RW);
-	pthread_t dropper;
+	pthread_t teller;
 	bool slipped;
 
+	machine_join(&third, c);
 	*raw(c, FRAME_A) = (atomic64){0xa};
 	*raw(c, FRAME_B) = (atomic64){0xb};
-	pte = machine_pte(c, root, TEST_VIRT, 1);
+	gpte = raw(c, machine_pte(c, root, TEST_VIRT, 1));
 	test_second.stay = true;
 	assert_true(store_on(1, &test_second, TEST_VIRT, FRAME_A | TEST_RW));
 	assert_false(tlb_owing(&c->mmu));
 	host_set_kick(kick);
 	store_release(&stage, STARTED);
-	assert_int_equal(pthread_create(&dropper, 0, drop, c), 0);
+	assert_int_equal(pthread_create(&teller, 0, tell, 0), 0);
 	host_set_park(builder_hook, 0);
 	assert_int_equal(machine_load(c, TEST_OTHER), 0xa);
 	host_set_park(0, 0);
-	assert_int_equal(pthread_join(dropper, 0), 0);
+	assert_int_equal(pthread_join(teller, 0), 0);
 	assert_int_equal(load_acquire(&stage), ASKING);
 	slipped = slips_on(1, &test_second, TEST_VIRT, FRAME_B | TEST_RW);
 	machine_cr3(c, root);
 	assert_int_equal(machine_load(c, TEST_OTHER), slipped ? 0xb : 0xa);
+	machine_part(&third);
+}
+
+/* H46: a narrowing takes mmu.lock, under which the protection asks. */
+static void a_protection_asks_once_the_narrowing_is_over(void **state)
+{
+	change = "leaf-narrowed";
+	becomes = TEST_FREE | GPTE_P | GPTE_U | GPTE_A;
+	becomes_a_table(*state);
+}
+
+/* H46: a drop does not. */
+static void a_leaf_on_its_way_out_counts_as_writable(void **state)
+{
+	change = "drop-cleared";
+	becomes = 0;
+	becomes_a_table(*state);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {HAZARD_TEST(a_protection_asks_once_the_drop_is_over)};
+	const struct CMUnitTest tests[] = {
+		HAZARD_TEST(a_protection_asks_once_the_narrowing_is_over),
+		HAZARD_TEST(a_leaf_on_its_way_out_counts_as_writable),
+	};
 
-	return cmocka_run_group_tests_name("hazards of a protection beside a drop", tests, 0, 0);
+	return cmocka_run_group_tests_name("hazards of a protection beside an INVLPG", tests, 0, 0);
 }

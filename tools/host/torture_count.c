@@ -137,11 +137,11 @@ struct tally tally_sum(void)
 
 void *__real_slab_alloc(struct slab_cache *c);
 void __real_slab_free(struct slab_cache *c, void *object);
-void __real_chain_add(struct chain *c, struct chain_reserve *r, spte_t *s);
+void __real_chain_add_many(struct chain *c, struct chain_reserve *r, spte_t *s);
 void __real_chain_remove(struct chain *c, struct slab_cache *cache, spte_t *s);
 void *__wrap_slab_alloc(struct slab_cache *c);
 void __wrap_slab_free(struct slab_cache *c, void *object);
-void __wrap_chain_add(struct chain *c, struct chain_reserve *r, spte_t *s);
+void __wrap_chain_add_many(struct chain *c, struct chain_reserve *r, spte_t *s);
 void __wrap_chain_remove(struct chain *c, struct slab_cache *cache, spte_t *s);
 
 static void note_free(const void *object)
@@ -186,11 +186,11 @@ void *__wrap_slab_alloc(struct slab_cache *c)
 	return object;
 }
 
-void __wrap_chain_add(struct chain *c, struct chain_reserve *r, spte_t *s)
+void __wrap_chain_add_many(struct chain *c, struct chain_reserve *r, spte_t *s)
 {
 	if (mine)
 		count_add(&mine->edits, 1);
-	__real_chain_add(c, r, s);
+	__real_chain_add_many(c, r, s);
 }
 
 void __wrap_chain_remove(struct chain *c, struct slab_cache *cache, spte_t *s)

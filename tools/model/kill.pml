@@ -13,6 +13,7 @@
  *
  *  run: as built | ok | | quick
  *  run: asked before the lock is taken | wrong | -DASK_FIRST | quick
+ *  run: a dying table counts as read | wrong | -DSKIP_DYING
  *  run: nobody waits for a burial | wrong | -DNO_WAIT | quick
  *  run: unsync cleared, then burying counted | wrong | -DCOUNT_LATE
  *  run: burying loaded, then unsync | wrong | -DLOAD_FIRST
@@ -24,7 +25,8 @@
  * From the kill until the burial's flush is over, INVLPG and CR3 load (and the link of an old shadow page) wait, that
  * is: RETRY, as they do for a sync by another flow. For a CR3 load it is enough to load the two counts without the
  * lock, the unsync ones first.
- * mmu_invlpg asks under the lock: asked before, another vCPU's kill in between would leave it with a shadow that is not
+ * mmu_invlpg reads the entry under the table's lock, where the table is LIVE and nothing was pending before; else it asks again
+ * under mmu.lock: asked before that, another vCPU's kill in between would leave it with a shadow that is not
  * LIVE but still linked; it would read nothing, and the old entry would stay in use until the burial's flush.
  */
 #ifndef OPS
@@ -33,10 +35,12 @@
 
 byte gpte, spte = 1; /* version + 1; 0: empty */
 byte tlb_use;
-bit tlb_leaf, writable, link = 1, counted = 1, unsync, dying, burying, freed, lock;
+bit tlb_leaf, writable, link = 1, counted = 1, unsync, dying, burying, freed, lock, table_lock;
 
 #define take atomic { !lock -> lock = 1 }
 #define drop lock = 0
+#define table_take atomic { !table_lock -> table_lock = 1 }
+#define table_drop table_lock = 0
 
 #ifdef NO_WAIT
 #define at_burial 0
@@ -46,7 +50,7 @@ bit tlb_leaf, writable, link = 1, counted = 1, unsync, dying, burying, freed, lo
 
 proctype vcpu() {
 	byte n, must;
-	bit pending;
+	bit pending, done;
 
 	do
 	:: n < OPS && gpte < 2 -> /* a store */
@@ -67,17 +71,37 @@ proctype vcpu() {
 	:: n < OPS -> /* INVLPG */
 		n++;
 		must = gpte;
-#ifdef ASK_FIRST
-		!at_burial; /* RETRY until then */
-		take;
-#else
-		atomic { !lock && !at_burial -> lock = 1 };
-#endif
+		done = 0;
+#ifndef ASK_FIRST
 		if
-		:: link && unsync && !dying && spte -> spte = gpte + 1
+		:: !at_burial && link -> /* under the table's lock alone */
+			table_take;
+			if
+			:: !dying -> spte = (spte -> gpte + 1 : 0); done = 1
+#ifdef SKIP_DYING
+			:: dying -> done = 1
+#endif
+			:: else
+			fi;
+			table_drop
 		:: else
 		fi;
-		drop;
+#endif
+		if
+		:: !done ->
+#ifdef ASK_FIRST
+			!at_burial; /* RETRY until then */
+			take;
+#else
+			atomic { !lock && !at_burial -> lock = 1 };
+#endif
+			if
+			:: link && unsync && !dying && spte -> spte = gpte + 1
+			:: else
+			fi;
+			drop
+		:: else
+		fi;
 		tlb_use = 0
 	:: n < OPS -> /* CR3 load: sync of what is unsync */
 		n++;
@@ -166,7 +190,9 @@ proctype killer() {
 	link = 0;
 	drop;
 	take;
+	table_take;
 	spte = 0;
+	table_drop;
 	drop;
 #endif
 #ifdef MARK_LATE

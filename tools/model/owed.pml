@@ -4,8 +4,8 @@
  * protected_flush, protect_visit.
  *
  * Modelled: frame P is to become a page table; one leaf spte maps it, with its rmap entry; vCPU C has a TLB and writes
- * to P through it as long as it lasts; another vCPU drops the leaf for its INVLPG and flushes its own TLB only; a
- * harvest clears W, then flushes, or a burial flushes; one or two CPUs shadow P (in two roles, or one builds while the
+ * to P through it as long as it lasts; another vCPU drops the leaf for its INVLPG, under the table's lock, or narrows it, under
+ * mmu.lock too, and flushes its own TLB only; a harvest clears W, then flushes, or a burial flushes; one or two CPUs shadow P (in two roles, or one builds while the
  * other syncs). Walks of the chain take no lock. The generation protocol is one step here (tlb.pml).
  * Bounds: one leaf, one drop, one full flush, two shadowers.
  * Property: once a shadow of P counts as in step, nobody writes to P unnoticed.
@@ -23,12 +23,14 @@
  *  run: judged by W alone | wrong | -DBY_W | quick
  *  run: decided without the lock | wrong | -DUNLOCKED
  *  run: other protectors not counted | wrong | -DTWO -DNO_COUNT
+ *  run: a leaf on its way out does not count | wrong | -DBLIND | quick
  *
- * The rule is what sync.c:protected_flush does. Without the lock, a walk between drop_leaf's store of 0 and its owed++
- * finds neither a writable leaf nor anything owed; without the count, a second shadower of the frame that walks before
+ * The rule is what sync.c:protected_flush does. Without the lock, a walk between a narrowing and its owed++
+ * finds neither a writable leaf nor anything owed; it would between drop_leaf's store of 0 and its owed++, if an entry of the
+ * chain that reads 0 did not count as writable; without the count, a second shadower of the frame that walks before
  * the first one's flush finds nothing to protect. Either then makes no flush.
  * The rule that is verified: a shadower counts itself before its walk and until after its flush; it flushes if it saw
- * MMU_WRITABLE, or another one is counted, or, asked under the lock after the walk, something is owed.
+ * MMU_WRITABLE or 0, or another one is counted, or, asked under the lock after the walk, something is owed.
  */
 #ifdef BARE
 #define UNLOCKED
@@ -41,10 +43,12 @@
 #define WRITABLE 3
 
 byte spte = WRITABLE, owed, flushed, protecting;
-bit entry = 1, tlb, lock, in_step;
+bit entry = 1, tlb, lock, table_lock, in_step;
 
 #define take atomic { !lock -> lock = 1 }
 #define drop lock = 0
+#define table_take atomic { !table_lock -> table_lock = 1 }
+#define table_drop table_lock = 0
 
 inline full_flush() {
 #ifdef SAMPLE_LATE
@@ -65,8 +69,19 @@ active proctype c() {
 	od
 }
 
-inline drop_leaf() {
+inline narrow_leaf() {
 	take;
+	table_take;
+	if
+	:: spte >= CLEAN -> spte = READ_ONLY; owed++
+	:: else
+	fi;
+	table_drop;
+	drop
+}
+
+inline drop_leaf() {
+	table_take;
 	if
 	:: spte != ABSENT ->
 #ifdef OWED_FIRST
@@ -86,7 +101,7 @@ inline drop_leaf() {
 #ifdef LOCAL_PAYS
 	flushed = owed;
 #endif
-	drop;
+	table_drop;
 #ifdef OWED_LATE
 	if :: old >= CLEAN -> owed++ :: else fi;
 #endif
@@ -110,6 +125,9 @@ inline shadow() {
 #else
 			if
 			:: spte >= CLEAN -> saw = 1
+#ifndef BLIND
+			:: spte == ABSENT -> saw = 1
+#endif
 			:: else
 			fi;
 #endif
@@ -146,6 +164,7 @@ active proctype flow() {
 
 	if
 	:: drop_leaf()
+	:: narrow_leaf()
 	:: skip
 	fi;
 	shadow()
@@ -155,7 +174,10 @@ active proctype flow() {
 active proctype dropper() {
 	byte old;
 
-	drop_leaf()
+	if
+	:: drop_leaf()
+	:: narrow_leaf()
+	fi
 }
 #endif
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The quick path of a fault, which takes no lock of the guest's: fault.c:quick_walk, quick_install; leaf.c:leaf_install,
- * allowed_alone; shadow.c:shadow_new, shadow_kill, dismantle, shadow_bury; slot.c:slot_table_add; sync.c:sync_build,
- * read_step, mmu_invlpg.
+/* The quick path of a fault, which takes no lock of the guest's: fault.c:repair, quick, quick_install; leaf.c:leaf_add;
+ * shadow.c:shadow_new, shadow_kill, dismantle, shadow_bury; slot.c:slot_table_add; sync.c:sync_build, read_leaves,
+ * invlpg_quick.
  *
  * Modelled: a level-1 table T over one gpte, a link that leads to it, T's lock and state; T's memory may become another table.
  * The frame F that the gpte maps: its chain's lock and entry, and whether it is a page table. A vCPU whose fault may be
