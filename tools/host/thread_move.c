@@ -167,6 +167,29 @@ static void a_move_waits_for_a_fault(void **state)
 	check_canaries();
 }
 
+static void move_must_wait_here(struct machine *c)
+{
+	move_must_wait(c);
+	assert_false(early);
+}
+
+/* H27, H49: a demolition that another flow has begun: its tables are no longer in the hash, and lead to the old frames
+ * still. */
+static void a_move_waits_for_a_demolition(void **state)
+{
+	struct machine *c = *state;
+
+	two_vcpus(c, TEST_FREE | TEST_RW | GPTE_A | GPTE_D);
+	machine_store(c, TEST_VIRT, 0x27);
+	park_at(c, "rcu-lock", 0, move_must_wait_here); /* the first step of taking apart */
+	mmu_zap_all(&c->mmu);
+	parked();
+	join_mover();
+	take_canaries();
+	assert_int_equal(machine_load(c, TEST_VIRT), 0x27);
+	check_canaries();
+}
+
 static void host_store(struct machine *c)
 {
 	static const uint64_t value = 0x49;
@@ -294,6 +317,7 @@ int main(void)
 		HAZARD_TEST(without_room_the_frames_stay),
 		HAZARD_TEST(harvests_and_copies_come_first),
 		HAZARD_TEST(a_move_waits_for_a_fault),
+		HAZARD_TEST(a_move_waits_for_a_demolition),
 		HAZARD_TEST(a_move_waits_for_a_host_store),
 		HAZARD_TEST(a_table_being_built_does_not_come_alive),
 		HAZARD_TEST(stores_wait_while_slots_move),
