@@ -13,20 +13,6 @@ static uint64_t in_step(struct machine *c, uint64_t entry)
 	return pte;
 }
 
-/* True when no rmap chain has an entry. */
-static bool nothing_is_mapped(struct machine *c)
-{
-	for (unsigned i = 0; i < load_relaxed(&c->mmu.slots); i++) {
-		struct slot *s = &c->mmu.slot[i];
-
-		for (uint64_t p = 0; p < s->pages; p++)
-			for (unsigned level = 1; level <= SLOT_LEVELS; level++)
-				if (!chain_empty(slot_chain(s, gfn(s->gfn.v + p), level)))
-					return false;
-	}
-	return true;
-}
-
 /* H21, CVE-2026-46113: a level-2 entry rewritten behind the MMU's back, between 2 MiB, a table and another frame. What
  * was filed under one page is found under it again. */
 static void an_entry_is_found_where_it_was_filed(void **state)
