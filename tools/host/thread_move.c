@@ -167,6 +167,23 @@ static void a_move_waits_for_a_fault(void **state)
 	check_canaries();
 }
 
+/* H29: the same without page tables: nothing need be built, so that the fault installs at once. */
+static void a_move_waits_for_a_fault_without_paging(void **state)
+{
+	struct machine *c = *state;
+
+	park_at(c, "fault-walked", 0, move_must_wait);
+	machine_store(c, TEST_FREE, 0x29);
+	parked();
+	join_mover();
+	assert_false(early);
+	take_canaries();
+	machine_store(c, TEST_FREE + 8, 0x2a);
+	assert_int_equal(machine_peek(c, TEST_FREE), 0x29);
+	assert_int_equal(machine_peek(c, TEST_FREE + 8), 0x2a);
+	check_canaries();
+}
+
 static void move_must_wait_here(struct machine *c)
 {
 	move_must_wait(c);
@@ -318,6 +335,7 @@ int main(void)
 		HAZARD_TEST(harvests_and_copies_come_first),
 		HAZARD_TEST(a_move_waits_for_a_host_store),
 		HAZARD_TEST(a_move_waits_for_a_fault),
+		HAZARD_TEST(a_move_waits_for_a_fault_without_paging),
 		HAZARD_TEST(a_move_waits_for_a_demolition),
 		HAZARD_TEST(a_table_being_built_does_not_come_alive),
 		HAZARD_TEST(stores_wait_while_slots_move),
