@@ -5,10 +5,11 @@
  *   rounds=2000          drops: harvests, all shadow pages, now and then the RAM's mappings
  *   seed=1               of the random numbers
  *
- * The others have interrupts off, and those of odd index CR8 = 15. Each executes CPUID as a round begins, so that it is
- * on its way back into the guest when the drop comes, a short random time later; then it counts in a page of its own
- * until the next round. A round is over once all of them count again. What a vCPU has counted between two harvests the
- * second must report.
+ * The others have interrupts off. Each writes to a page of its own as a round begins, then executes CPUID, so that it is
+ * on its way back into the guest when the drop comes, a short random time later. Those of odd index have CR8 = 15 and
+ * then read one word until the next round: nothing but a kick gets them out of the guest, for a harvest takes away nothing
+ * that they use. The others go on writing, and a round is over once they have written again. What a vCPU has written
+ * between two harvests the second must report.
  *
  * Metrics: 1 TSC ticks per round.
  */
@@ -16,7 +17,7 @@
 
 #define METRIC_TICKS 1
 #define VCPUS_MAX 8
-#define DELAY 300 /* turns of a loop */
+#define DELAY_BITS 13 /* a delay takes fewer turns of a loop than 2 to the power of a random number up to this */
 #define CR8_HIGHEST 15UL
 
 void smp_main(uint32_t me);
@@ -25,6 +26,7 @@ extern struct { uint16_t limit; uint64_t base; } __attribute__((packed)) smp_idt
 extern uint64_t smp_other_fault;
 
 static uint64_t now; /* the round */
+static uint64_t heard[VCPUS_MAX]; /* round + 1 */
 static uint64_t *counter[VCPUS_MAX];
 static uint64_t harvested[VCPUS_MAX]; /* what each had counted when a harvest had just returned */
 static unsigned vcpus;
@@ -40,9 +42,12 @@ void smp_main(uint32_t me)
 	for (;;) {
 		uint64_t round = get(&now);
 
+		put(counter[me], *counter[me] + 1);
+		put(&heard[me], round + 1);
 		cpuid(0, 0);
 		while (get(&now) == round)
-			put(counter[me], *counter[me] + 1);
+			if (me % 2 == 0)
+				put(counter[me], *counter[me] + 1);
 	}
 }
 
@@ -51,7 +56,7 @@ static void all_go_on(void)
 	for (unsigned i = 1; i < vcpus; i++) {
 		uint64_t seen = get(counter[i]);
 
-		while (get(counter[i]) == seen)
+		while (get(&heard[i]) != now + 1 || (i % 2 == 0 && get(counter[i]) == seen))
 			pause();
 	}
 }
@@ -102,7 +107,7 @@ void image_main(void)
 	start = rdtsc();
 	for (uint64_t round = 1; round <= rounds; round++) {
 		put(&now, round);
-		for (uint32_t i = rand_below(DELAY); i; i--)
+		for (uint32_t i = rand_below(1UL << rand_below(DELAY_BITS + 1)); i; i--)
 			pause();
 		drop(round);
 		all_go_on();
