@@ -43,6 +43,9 @@ IMAGES += churn
 IMAGES += roots
 IMAGES += selfmap
 IMAGES += wide
+IMAGES += kick
+IMAGES += bootstate
+IMAGES += greedy
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
@@ -128,7 +131,7 @@ $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest
 	$(Q)$(LD) $(LINK) -T guest/images/image.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
 	$(Q)$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
 
-$(BUILD)/guest/smp_storm.elf: $(BUILD)/guest/smp.o
+$(BUILD)/guest/smp_storm.elf $(BUILD)/guest/kick.elf: $(BUILD)/guest/smp.o
 $(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
 
 # ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----

@@ -125,6 +125,7 @@ struct mmu {
 	atomic32 unsync_all;      /* how many; written under the lock, read by anyone */
 	atomic32 unsync_upper;    /* those of level 2 and above among them; likewise */
 	atomic32 burying;         /* page-table shadows killed whose burial's flush is not over; likewise */
+	atomic32 dying;           /* the same of all shadow pages; likewise */
 	uint64_t sync_call;       /* calls of sync_all so far */
 	struct shadow *all, *all_last; /* every shadow page, the newest first */
 	atomic32 moving;          /* the slots are going to other frames (move.c); written under the lock */

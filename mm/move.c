@@ -4,7 +4,8 @@
  *   1 the harvest's turn, and nobody copies    no walker will look at a frame
  *   2 mmu.moving, under the lock               from here on faults, root loads and host stores wait
  *   3 a grace period for publishers            whoever has translated through a slot has installed by now, or given up
- *   4 zap all, flush                           no table and no TLB leads to a frame
+ *   4 zap all, also what others have killed    no table and no TLB leads to a frame
+ *     and not yet buried; flush
  *   5 a grace period for both kinds            nobody stands on an spte that did
  *   6 copy to new frames, give the old back    where there is no room, the old ones stay
  *   7 every page dirty; moving = 0
@@ -15,6 +16,8 @@
  * (H49). What walks by an spte of a recycled table compares the frame's owner; after 5 there is no such spte. A host store
  * is in a section, as a fault is, but waits when it sees `moving`: the slot is not absent, it moves. It waits for another
  * CPU alone, outside sections and locks, since this function never yields.
+ * What another flow (a reclaim, a zap-all) has killed is not in the hash, so 4 does not find it, and it leads to the frames
+ * until it is buried: that is waited for. A burial depends on other CPUs alone, and comes at once after the kill.
  * Either grace period would do for faults, as all tables die: an install asks whether its table lives. Host stores need one.
  * Model: slot. Not promised: that the guest's other vCPUs get anything done meanwhile.
  */
@@ -71,6 +74,8 @@ enum mmu_outcome mmu_move_ram(struct mmu *m)
 	park("move-unpublished");
 	rcu_wait(RCU_MASK_PUBLISH);
 	mmu_zap_all(m);
+	while (load_acquire(&m->dying)) /* partner: shadow_bury */
+		host_relax();
 	tlb_flush(m); /* also what was dropped before, and is owed */
 	rcu_wait(RCU_MASK_ALL);
 	for (unsigned i = 0; i < load_acquire(&m->slots); i++)

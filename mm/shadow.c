@@ -223,6 +223,7 @@ void shadow_kill(struct shadow *s, struct shadow **list)
 		count_add(&m->burying, 1); /* before it leaves the unsync list and the count */
 		slot_table_drop(slot_find(m, s->gfn), s->gfn);
 	}
+	count_add(&m->dying, 1);
 	shadow_clear_unsync(s);
 	store_release(&s->state, SHADOW_DYING); /* partner: mmu_enter's look at the roots, after the flush's bump */
 	s->dying_next = *list;
@@ -294,6 +295,7 @@ void shadow_bury(struct mmu *m, struct shadow *list)
 		lock_take(&m->lock);
 		if (!s->role.direct)
 			store_release(&m->burying, load_relaxed(&m->burying) - 1); /* partner: shadow_pending */
+		store_release(&m->dying, load_relaxed(&m->dying) - 1);             /* partner: mmu_move_ram */
 		shadow_unpin(s);
 		lock_drop(&m->lock);
 	}

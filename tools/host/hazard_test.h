@@ -160,4 +160,18 @@ static inline atomic64 *raw(struct machine *c, uint64_t at)
 	return (atomic64 *)((char *)hfn_virt(slot_hfn(s, gpa_gfn(gpa(at)))) + at % PAGE_SIZE);
 }
 
+/* True when no rmap chain has an entry. */
+static inline bool nothing_is_mapped(struct machine *c)
+{
+	for (unsigned i = 0; i < load_relaxed(&c->mmu.slots); i++) {
+		struct slot *s = &c->mmu.slot[i];
+
+		for (uint64_t p = 0; p < s->pages; p++)
+			for (unsigned level = 1; level <= SLOT_LEVELS; level++)
+				if (!chain_empty(slot_chain(s, gfn(s->gfn.v + p), level)))
+					return false;
+	}
+	return true;
+}
+
 #endif

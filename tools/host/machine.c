@@ -281,8 +281,12 @@ void machine_invlpg(struct machine *c, uint64_t at)
 
 void machine_set(struct machine *c, const struct mmu_paging *p)
 {
+	enum mmu_outcome o;
+
 	machine_exit(c);
-	if (mmu_set_paging(&c->vcpu, p, &c->fault) != MMU_RESUME)
+	for (unsigned i = 0; (o = mmu_set_paging(&c->vcpu, p, &c->fault)) == MMU_RETRY && i < WAITS; i++)
+		host_relax();
+	if (o != MMU_RESUME)
 		die("paging refused", p->cr3);
 }
 

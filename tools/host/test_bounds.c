@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Work is bounded: a chain of 100,000 entries is changed without a search; one frame under 100,000 mappings is
- * harvested and unmapped, tables are dropped, host stores hit tables of many roles, and at most 64 sptes change under
- * one hold of the guest's lock (counted, by history.c: wall time on a busy machine is no bound to test). Built with
- * trace.h. */
+ * harvested and unmapped, tables are dropped and read again, host stores hit tables of many roles, and at most 64 sptes
+ * change under one hold of the guest's lock (counted, by history.c: wall time on a busy machine is no bound to test).
+ * Built with trace.h. */
 #include "mm/shadow.h"
 #include "tools/host/history.h"
 #include "tools/host/mmu_test.h"
@@ -28,7 +28,7 @@ static void no_replay(unsigned first)
 
 static int setup(void **state)
 {
-	host_native_init(1);
+	host_native_init(2);
 	slab_set_mode(SLAB_NORMAL);
 	mmu_global_init();
 	machine_init(&crowd, PAGES, BUDGET);
@@ -190,6 +190,57 @@ static void a_host_store_to_a_table_of_many_roles(void **state)
 	bounded(c);
 }
 
+#define FLOODED 24u /* page tables, all of them rewritten whole between two loads of CR3 */
+
+/* XSA-495: loads of CR3, each of which reads every entry of many tables again. */
+static void loads_of_cr3_with_every_table_rewritten(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = machine_long_mode(c);
+
+	for (unsigned turn = 0; turn < 3; turn++) {
+		for (uint64_t i = 0; i < FLOODED * TABLE_ENTRIES; i++)
+			machine_map(c, root, address(i), (TEST_FREE + (i + turn) % 2 * PAGE_SIZE) | TEST_RW, 1);
+		machine_cr3(c, root);
+		assert_null(c->mmu.unsync);
+		for (uint64_t i = 0; i < FLOODED * TABLE_ENTRIES; i++)
+			machine_load(c, address(i));
+	}
+	bounded(c);
+}
+
+static struct machine other;
+static unsigned breaks;
+
+static void fault_at_a_break(void *ctx, const char *point)
+{
+	(void)ctx;
+	if (strcmp(point, "rcu-lock"))
+		return;
+	host_thread_cpu(1);
+	mmu_fault(&other.vcpu, gva(address(breaks++)), 0, &other.fault);
+}
+
+/* XSA-410: a teardown, with another vCPU's fault at each break of it. */
+static void a_teardown_beside_a_vcpu_that_faults(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = machine_long_mode(c);
+
+	for (uint64_t i = 0; i < 4 * TABLE_ENTRIES; i++) {
+		machine_map(c, root, address(i), TEST_FREE | TEST_RW, 1);
+		machine_load(c, address(i));
+	}
+	machine_join(&other, c);
+	breaks = 0;
+	host_set_park(fault_at_a_break, 0);
+	assert_int_equal(mmu_zap_all(&c->mmu), MMU_RESUME);
+	host_set_park(0, 0);
+	assert_true(breaks > 4 * TABLE_ENTRIES / STEP);
+	machine_part(&other);
+	bounded(c);
+}
+
 #define BOUNDS_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -199,6 +250,8 @@ int main(void)
 		BOUNDS_TEST(one_frame_under_100000_mappings),
 		BOUNDS_TEST(full_tables_are_taken_apart_in_steps),
 		BOUNDS_TEST(a_host_store_to_a_table_of_many_roles),
+		BOUNDS_TEST(loads_of_cr3_with_every_table_rewritten),
+		BOUNDS_TEST(a_teardown_beside_a_vcpu_that_faults),
 	};
 
 	return cmocka_run_group_tests_name("bounds", tests, 0, 0);

@@ -104,7 +104,7 @@ static void the_greediest_instruction_gets_through(void **state)
 static void a_loaded_root_is_never_taken(void **state)
 {
 	struct machine *c = *state;
-	uint64_t root = two_vcpus(c, TEST_FREE | TEST_RW), other[MMU_FLOOR];
+	uint64_t root = two_vcpus(c, TEST_FREE | TEST_RW), other[MMU_FLOOR], value;
 	struct shadow *loaded;
 
 	c->mmu.budget = MMU_FLOOR;
@@ -117,7 +117,9 @@ static void a_loaded_root_is_never_taken(void **state)
 	}
 	for (unsigned n = 0; n < 3 * MMU_FLOOR; n++) {
 		machine_cr3(c, other[n % MMU_FLOOR]);
-		machine_load(c, TEST_VIRT);
+		assert_true(machine_access(c, TEST_VIRT, 0, &value));
+		assert_int_equal(load_relaxed(&loaded->state), SHADOW_LIVE);
+		assert_int_equal(loaded->gfn.v, root / PAGE_SIZE); /* it is no other table by now */
 		within_budget(c);
 	}
 	assert_ptr_equal(test_second.vcpu.root[0], loaded);

@@ -13,20 +13,6 @@ static uint64_t in_step(struct machine *c, uint64_t entry)
 	return pte;
 }
 
-/* True when no rmap chain has an entry. */
-static bool nothing_is_mapped(struct machine *c)
-{
-	for (unsigned i = 0; i < load_relaxed(&c->mmu.slots); i++) {
-		struct slot *s = &c->mmu.slot[i];
-
-		for (uint64_t p = 0; p < s->pages; p++)
-			for (unsigned level = 1; level <= SLOT_LEVELS; level++)
-				if (!chain_empty(slot_chain(s, gfn(s->gfn.v + p), level)))
-					return false;
-	}
-	return true;
-}
-
 /* H21, CVE-2026-46113: a level-2 entry rewritten behind the MMU's back, between 2 MiB, a table and another frame. What
  * was filed under one page is found under it again. */
 static void an_entry_is_found_where_it_was_filed(void **state)
@@ -370,6 +356,36 @@ static void nothing_stale_survives_two_zaps_at_once(void **state)
 	assert_int_equal(machine_load(c, TEST_VIRT), 0xb);
 }
 
+#define AREAS 40u /* each with a table of its own: more than a zap-all takes before its first flush */
+
+static void zap_all_that_is_left(struct machine *c)
+{
+	zap_again(c);
+	for (struct shadow *s = c->mmu.all; s; s = s->next)
+		assert_int_equal(load_relaxed(&s->state), SHADOW_DYING);
+}
+
+/* H27: a zap-all in the midst of another one leaves no table alive to the first. */
+static void a_zap_beside_another_leaves_nothing_alive(void **state)
+{
+	struct machine *c = *state;
+
+	in_step(c, FRAME_A | TEST_RW);
+	for (unsigned i = 0; i < AREAS; i++) {
+		machine_map(c, root, TEST_VIRT + (2 + i) * 0x200000UL, FRAME_A | TEST_RW, 1);
+		machine_load(c, TEST_VIRT + (2 + i) * 0x200000UL);
+	}
+	test_second.stay = true;
+	load_on(1, &test_second, TEST_VIRT);
+	host_set_kick(0);
+	park_at(c, "tlb-wait", 0, zap_all_that_is_left);
+	mmu_zap_all(&c->mmu);
+	parked();
+	host_set_kick(hazard_kick);
+	assert_int_equal(load_relaxed(&c->mmu.dying), 0);
+	assert_int_equal(machine_load(c, TEST_VIRT + AREAS * 0x200000UL), 0xa);
+}
+
 /* CVE-2026-53359: frame 0 as a table and as the first of a large page's pieces, under one entry. */
 static void a_child_is_reused_in_its_own_role_alone(void **state)
 {
@@ -449,6 +465,7 @@ int main(void)
 		HAZARD_TEST(a_dying_table_is_not_filled_again),
 		HAZARD_TEST(a_burial_underway_is_not_over),
 		HAZARD_TEST(nothing_stale_survives_two_zaps_at_once),
+		HAZARD_TEST(a_zap_beside_another_leaves_nothing_alive),
 		HAZARD_TEST(a_child_is_reused_in_its_own_role_alone),
 		HAZARD_TEST(rights_come_from_every_level),
 		HAZARD_TEST(no_frame_number_is_truncated),

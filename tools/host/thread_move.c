@@ -167,6 +167,46 @@ static void a_move_waits_for_a_fault(void **state)
 	check_canaries();
 }
 
+/* H29: the same without page tables: nothing need be built, so that the fault installs at once. */
+static void a_move_waits_for_a_fault_without_paging(void **state)
+{
+	struct machine *c = *state;
+
+	park_at(c, "fault-walked", 0, move_must_wait);
+	machine_store(c, TEST_FREE, 0x29);
+	parked();
+	join_mover();
+	assert_false(early);
+	take_canaries();
+	machine_store(c, TEST_FREE + 8, 0x2a);
+	assert_int_equal(machine_peek(c, TEST_FREE), 0x29);
+	assert_int_equal(machine_peek(c, TEST_FREE + 8), 0x2a);
+	check_canaries();
+}
+
+static void move_must_wait_here(struct machine *c)
+{
+	move_must_wait(c);
+	assert_false(early);
+}
+
+/* H27, H49: a demolition that another flow has begun: its tables are no longer in the hash, and lead to the old frames
+ * still. */
+static void a_move_waits_for_a_demolition(void **state)
+{
+	struct machine *c = *state;
+
+	two_vcpus(c, TEST_FREE | TEST_RW | GPTE_A | GPTE_D);
+	machine_store(c, TEST_VIRT, 0x27);
+	park_at(c, "rcu-lock", 0, move_must_wait_here); /* the first step of taking apart */
+	mmu_zap_all(&c->mmu);
+	parked();
+	join_mover();
+	take_canaries();
+	assert_int_equal(machine_load(c, TEST_VIRT), 0x27);
+	check_canaries();
+}
+
 static void host_store(struct machine *c)
 {
 	static const uint64_t value = 0x49;
@@ -293,8 +333,10 @@ int main(void)
 		HAZARD_TEST(the_contents_stay_and_the_frames_do_not),
 		HAZARD_TEST(without_room_the_frames_stay),
 		HAZARD_TEST(harvests_and_copies_come_first),
-		HAZARD_TEST(a_move_waits_for_a_fault),
 		HAZARD_TEST(a_move_waits_for_a_host_store),
+		HAZARD_TEST(a_move_waits_for_a_fault),
+		HAZARD_TEST(a_move_waits_for_a_fault_without_paging),
+		HAZARD_TEST(a_move_waits_for_a_demolition),
 		HAZARD_TEST(a_table_being_built_does_not_come_alive),
 		HAZARD_TEST(stores_wait_while_slots_move),
 		HAZARD_TEST(vcpus_and_devices_beside_many_moves),
