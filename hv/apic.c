@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Local APIC (SDM 3A chapter 10), by memory or, in x2APIC mode, by MSRs. */
 #include "hv/apic.h"
+#include "hv/irqoff.h"
 #include "hv/x86.h"
 
 /* Register offsets in the memory page; the MSR of a register is X2APIC_BASE + offset / 16. */
@@ -143,7 +144,7 @@ static bool apic_send(uint32_t id, uint32_t command)
 		return false;
 	/* The two halves belong together, and a handler may send too. */
 	bool enabled = irq_enabled();
-	irq_disable();
+	uint32_t off = irqoff_begin();
 	bool sent = apic_idle();
 	if (sent) {
 		apic_write(APIC_ICR_HIGH, id << APIC_ID_SHIFT);
@@ -151,7 +152,7 @@ static bool apic_send(uint32_t id, uint32_t command)
 		sent = apic_idle();
 	}
 	if (enabled)
-		irq_enable();
+		irqoff_end(off, "xAPIC command");
 	return sent;
 }
 

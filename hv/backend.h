@@ -103,8 +103,9 @@ struct backend {
 	/* Into the guest until the next exit. Interrupts are off, cpu->nmi_seen was cleared, then mmu_enter() said
 	 * MMU_ENTER; the first act after the exit is mmu_leave(). Writes v->changed parts and v->event to the hardware;
 	 * afterwards parts but VCPU_RIP and VCPU_FLOW are stale, and v->event holds what was not delivered.
-	 * want_window: exit as soon as an interrupt can be delivered. */
-	void (*enter)(struct vcpu *v, bool want_window, struct exit *e);
+	 * want_window: exit as soon as an interrupt can be delivered. off: irqoff_now() when interrupts went off; returns
+	 * the same for the exit, or off again when there was no entry. */
+	uint32_t (*enter)(struct vcpu *v, bool want_window, uint32_t off, struct exit *e);
 	/* Fills in e->name and e->qualification if enter() left them out. */
 	void (*describe)(struct vcpu *v, struct exit *e);
 

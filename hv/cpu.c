@@ -59,6 +59,7 @@ void cpu_init(struct cpu *c, unsigned index)
 {
 	c->self = c;
 	c->index = index;
+	store_relaxed(&c->irqoff, IRQOFF_NOT_YET);
 	gdt_init(c);
 	wrmsr(MSR_FS_BASE, 0);
 	wrmsr(MSR_GS_BASE, (uint64_t)c);

@@ -14,6 +14,7 @@
 #define CPU_STACK_BYTES 32768
 #define CPU_IST_BYTES 8192
 #define CPU_GDT_ENTRIES 6
+#define IRQOFF_NOT_YET UINT32_MAX
 
 /* What a processor that was started found out about itself. */
 enum cpu_online { CPU_OFFLINE, CPU_ONLINE, CPU_UNFIT };
@@ -45,6 +46,9 @@ struct cpu {
 	atomic64 timer_events;
 	atomic64 kicks;
 	atomic64 nmis;
+	/* irqoff.h's; written by this CPU, read anywhere */
+	atomic32 irqoff;		/* longest stretch with interrupts off, TSC ticks, or IRQOFF_NOT_YET */
+	atomic64 irqoff_where;		/* and its name, a char * */
 	atomic32 attend;		/* set by any CPU: the run loop is to take a turn, which takes it back */
 
 	/* Work handed over by cpu_start_work(), taken by the idle loop: function first, 0 when there is none. */

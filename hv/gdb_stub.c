@@ -6,6 +6,7 @@
 #include "hv/cpu.h"
 #include "hv/gdb_port.h"
 #include "hv/gdb_target.h"
+#include "hv/irqoff.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/x86.h"
@@ -176,6 +177,7 @@ bool gdb_stub_trap(struct trap_frame *frame)
 {
 	struct gdb_cpu *c = &gdb_cpus[host_cpu()];
 	uint64_t epoch = load_acquire(&gdb_stub_epoch);
+	uint32_t off = irqoff_now();
 
 	if (!c->parking)
 		return false;
@@ -190,13 +192,13 @@ bool gdb_stub_trap(struct trap_frame *frame)
 	c->efer = rdmsr(MSR_EFER);
 	store_release(&c->parked, epoch); /* partner: all_parked */
 	if (host_cpu() == 0) {
-		irq_enable();
+		irqoff_end(off, "park for gdb");
 		serve(epoch);
 		irq_disable();
 		return true;
 	}
 	while (load_acquire(&gdb_stub_epoch) == epoch) /* partner: serve */
-		irq_wait();
+		off = irqoff_wait(off, "park for gdb");
 	return true;
 }
 

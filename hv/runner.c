@@ -3,6 +3,7 @@
 #include "hv/apic.h"
 #include "hv/cpu.h"
 #include "hv/gdb_stub.h"
+#include "hv/irqoff.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/pause.h"
@@ -78,11 +79,12 @@ static inline __attribute__((always_inline)) enum runner_next step(struct runner
 	struct cpu *c = this_cpu();
 	bool window = load_relaxed(&r->irq) && inject_interrupt(r);
 	struct exit e;
+	uint32_t off;
 
 	c->nmi_seen = 0; /* an NMI from here on cancels the entry */
-	irq_disable();
+	off = irqoff_begin();
 	if (load_relaxed(&c->timer_events) != timer_events || load_acquire(&c->attend)) {
-		irq_enable();
+		irqoff_end(off, "end of a slice");
 		return NEXT_YIELD;
 	}
 	switch (mmu_enter(&v->mmu)) {
@@ -91,14 +93,14 @@ static inline __attribute__((always_inline)) enum runner_next step(struct runner
 	case MMU_FLUSH:
 		b->flush(v);
 		mmu_flushed(&v->mmu);
-		irq_enable();
+		irqoff_end(off, "TLB flush");
 		return NEXT_ENTER;
 	case MMU_RELOAD:
-		irq_enable();
+		irqoff_end(off, "stale root");
 		return reload(r);
 	}
-	b->enter(v, window, &e);
-	irq_enable();
+	off = b->enter(v, window, off, &e);
+	irqoff_end(off, "VM exit");
 	count_add(&v->exits, 1);
 	return exit_handle(r, &e);
 }
@@ -247,17 +249,18 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint64_t kicks)
 {
 	struct cpu *c = this_cpu();
+	uint32_t off;
 
 	slab_reap(0, REAP_STEP); /* pages whose grace period has passed */
 	if (next <= host_clock())
 		return;
 	runner_arm(next);
-	irq_disable();
+	off = irqoff_begin();
 	/* An interrupt since the caller looked at the clock, or a turn asked for here: look again. */
 	if (load_relaxed(&c->timer_events) == timer_events && load_relaxed(&c->kicks) == kicks &&
 		!load_relaxed(&c->attend))
-		irq_wait();
-	irq_enable();
+		off = irqoff_wait(off, "idle");
+	irqoff_end(off, "idle");
 	if (load_relaxed(&c->timer_events) != timer_events)
 		store_relaxed(&l->armed, RUNNER_NEVER);
 }
@@ -309,6 +312,7 @@ void runner_cpu_loop(void *argument)
 
 	(void)argument;
 	store_relaxed(&l->armed, RUNNER_NEVER);
+	irqoff_start();
 	join(l);
 	while (load_acquire(&guests.left)) {
 		uint64_t now, kicks, next;

@@ -2,6 +2,7 @@
 #include "hv/svm.h"
 #include "hv/cpu.h"
 #include "hv/fpu.h"
+#include "hv/irqoff.h"
 #include "hv/options.h"
 #include "hv/svm_audit.h"
 #include "hv/x86.h"
@@ -150,20 +151,10 @@ static const char *check(const struct vcpu *v)
 	return svm_audit(x->vmcb, &svm_cap);
 }
 
-/* The rest of the way to an entry is short and always the same. */
-static void note_irqs_off(struct vcpu *v, uint64_t since)
-{
-	uint64_t stretch = rdtsc() - since;
-
-	if (stretch > load_relaxed(&v->irqs_off))
-		store_relaxed(&v->irqs_off, stretch);
-}
-
 /* All that an entry may need but the new RIP. False: the audit refuses the entry. */
 __attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
-	uint64_t since = rdtsc();
 	const char *rule;
 
 	svm_state_write(v);
@@ -176,7 +167,6 @@ __attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, 
 	x->audit = false;
 	x->vmcb->rip = v->rip;
 	rule = options.state_audit ? check(v) : 0;
-	note_irqs_off(v, since);
 	if (!rule)
 		return true;
 	e->reason = EXIT_ENTRY_FAILED;
@@ -195,29 +185,32 @@ static void clean_pae_root(spte_t *root)
 			store_relaxed(&root[i], load_relaxed(&root[i]) & ~SPTE_A);
 }
 
-static void svm_enter(struct vcpu *v, bool want_window, struct exit *e)
+static uint32_t svm_enter(struct vcpu *v, bool want_window, uint32_t off, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
 	struct vmcb *m = x->vmcb;
 	bool injected = v->event.type != EVENT_NONE;
 	uint64_t rip = v->rip;
+	bool entered;
 
 	if ((v->changed & ~VCPU_RIP || injected || want_window != x->window) &&
 		!prepare(v, want_window, e)) {
 		mmu_leave(&v->mmu);
-		return;
+		return off;
 	}
 	if (!(m->efer & EFER_LMA))
 		clean_pae_root(v->mmu.pae_root);
 	v->changed = 0;
 	m->rip = v->rip;
 	m->rax = v->gpr[RAX];
-	if (!svm_run(v->gpr, host_phys(m), host_phys(svm_this_cpu()->host))) {
-		mmu_leave(&v->mmu);
-		e->reason = EXIT_NMI;
-		return;
-	}
+	irqoff_note(off, "VM entry");
+	entered = svm_run(v->gpr, host_phys(m), host_phys(svm_this_cpu()->host));
 	mmu_leave(&v->mmu);
+	off = irqoff_now();
+	if (!entered) {
+		e->reason = EXIT_NMI;
+		return off;
+	}
 	m->tlb_control = TLB_FLUSH_NOTHING;
 	m->event_inject = 0;
 	v->rip = m->rip;
@@ -229,6 +222,7 @@ static void svm_enter(struct vcpu *v, bool want_window, struct exit *e)
 	v->event.type = EVENT_NONE;
 	/* What was delivered has moved RIP to its handler: then EXITINTINFO is left over from before (Bochs). */
 	svm_exit_decode(v, injected && v->rip == rip, e);
+	return off;
 }
 
 static void svm_flush(struct vcpu *v)

@@ -3,6 +3,7 @@
 #include "hv/apic.h"
 #include "hv/cpu.h"
 #include "hv/gdb_stub.h"
+#include "hv/irqoff.h"
 #include "guest/text.h"
 #include "hv/panic.h"
 #include "hv/trap.h"
@@ -102,7 +103,9 @@ void trap_handle_irq(unsigned vector)
 void trap_handle(struct trap_frame *frame)
 {
 	if (frame->vector >= TRAP_EXCEPTIONS) {
+		uint32_t off = irqoff_now();
 		trap_handle_irq((unsigned)frame->vector);
+		irqoff_note(off, "interrupt handler");
 		return;
 	}
 	if (frame->vector == TRAP_NMI) {

@@ -2,6 +2,7 @@
 #include "hv/vmx.h"
 #include "hv/cpu.h"
 #include "hv/fpu.h"
+#include "hv/irqoff.h"
 #include "hv/options.h"
 #include "hv/trap.h"
 #include "hv/vmx_audit.h"
@@ -217,20 +218,10 @@ static const char *check(const struct vcpu *v)
 	return vmx_audit(&view);
 }
 
-/* The rest of the way to an entry is short and always the same. */
-static void note_irqs_off(struct vcpu *v, uint64_t since)
-{
-	uint64_t stretch = rdtsc() - since;
-
-	if (stretch > load_relaxed(&v->irqs_off))
-		store_relaxed(&v->irqs_off, stretch);
-}
-
 /* All that an entry may need but the new RIP. False: the audit refuses the entry. */
 __attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
 {
 	struct vmx_vcpu *x = v->backend;
-	uint64_t since = rdtsc();
 	const char *rule;
 
 	vmx_state_write(v);
@@ -242,7 +233,6 @@ __attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, 
 		return true;
 	x->audit = false;
 	rule = options.state_audit ? check(v) : 0;
-	note_irqs_off(v, since);
 	if (rule)
 		entry_failed(e, rule, EXIT_REASON_ENTRY_FAILURE);
 	return !rule;
@@ -258,7 +248,7 @@ __attribute__((noinline)) static void not_entered(struct exit *e, enum vmx_statu
 			status == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0);
 }
 
-static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
+static uint32_t vmx_enter(struct vcpu *v, bool want_window, uint32_t off, struct exit *e)
 {
 	struct vmx_vcpu *x = v->backend;
 	enum vmx_status status;
@@ -266,17 +256,19 @@ static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 	if (v->changed & ~VCPU_RIP || v->event.type != EVENT_NONE || want_window != x->window) {
 		if (!prepare(v, want_window, e)) {
 			mmu_leave(&v->mmu);
-			return;
+			return off;
 		}
 	} else if (v->changed) {
 		v->changed = 0;
 		vmwrite(VMCS_GUEST_RIP, v->rip);
 	}
+	irqoff_note(off, "VM entry");
 	status = vmx_run(v->gpr, x->launched);
 	mmu_leave(&v->mmu);
+	off = irqoff_now();
 	if (status != VMX_OK) {
 		not_entered(e, status);
-		return;
+		return off;
 	}
 	x->launched = true;
 	v->rip = vmread(VMCS_GUEST_RIP);
@@ -289,9 +281,10 @@ static void vmx_enter(struct vcpu *v, bool want_window, struct exit *e)
 	if (e->code < VMX_EXITS && vmx_exit_plain[e->code]) {
 		e->reason = vmx_exit_plain[e->code];
 		e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
-		return;
+		return off;
 	}
 	vmx_exit_decode(v, e);
+	return off;
 }
 
 static void vmx_flush(struct vcpu *v)

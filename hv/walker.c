@@ -3,6 +3,7 @@
  * of them. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
 #include "guest/vmset.h"
 #include "hv/gdb_stub.h"
+#include "hv/irqoff.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/runner.h"
@@ -12,17 +13,14 @@
 
 static void print_longest(const struct vm *vm)
 {
-	uint64_t irqs_off = 0, exits = 0;
+	const char *where;
+	uint64_t exits = 0;
 
-	for (unsigned i = 0; i < vm->vcpus; i++) {
-		uint64_t off = load_relaxed(&vm->vcpu[i]->irqs_off);
-
-		irqs_off = off > irqs_off ? off : irqs_off;
+	for (unsigned i = 0; i < vm->vcpus; i++)
 		exits += load_relaxed(&vm->vcpu[i]->exits);
-	}
 	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits",
 		vm->config.name, ticks_us(mmu_faults(&vm->mmu).worst_fault),
-		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(irqs_off), exits);
+		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(irqoff_longest(&where)), exits);
 }
 
 /* The vCPUs have stopped, with their handlers. False: another harvest has the turn. */
