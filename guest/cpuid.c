@@ -71,8 +71,6 @@
 /* Leaf 4: no other processor shares a cache (bits 31:14). */
 #define EAX4_SHOWN 0x00003fffu
 
-#define SPECIAL_LEAVES (BIT(1) | BIT(4) | BIT(7) | BIT(0xd))
-
 /* What is shown of each leaf; leaves that are not here are 0. */
 static const struct cpuid_regs basic_mask[CPUID_BASIC_LEAVES] = {
 	[0] = {0, ~0u, ~0u, ~0u},
@@ -246,7 +244,7 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subl
 	const struct cpuid_model *m = v->model;
 
 	if (leaf < CPUID_BASIC_LEAVES) /* beyond the guest's last basic leaf they are all 0 */
-		return SPECIAL_LEAVES >> leaf & 1 ? special_leaf(v, leaf, subleaf) : m->basic[leaf];
+		return CPUID_SPECIAL_LEAVES >> leaf & 1 ? special_leaf(v, leaf, subleaf) : m->basic[leaf];
 	if (leaf - CPUID_EXTENDED < CPUID_EXTENDED_LEAVES)
 		return m->extended[leaf - CPUID_EXTENDED];
 	if (leaf == CPUID_HYPERVISOR)

@@ -13,6 +13,7 @@ typedef struct cpuid_regs (*cpuid_source)(uint32_t leaf, uint32_t subleaf);
 
 #define CPUID_BASIC_LEAVES 0xe
 #define CPUID_EXTENDED_LEAVES 9
+#define CPUID_SPECIAL_LEAVES (1u << 1 | 1u << 4 | 1u << 7 | 1u << 0xd) /* basic ones that are more than an entry of the table */
 #define CPUID_XSAVE_AREAS 8 /* components 0 … 7 of XCR0 are the most that is offered */
 #define CPUID_HYPERVISOR 0x40000000u
 #define CPUID_EXTENDED 0x80000000u
@@ -40,6 +41,25 @@ void cpuid_init(struct cpuid_model *m, cpuid_source host, bool rdtscp);
 
 /* CPUID as vCPU v sees it now (OSXSAVE, APIC id and the size of the XSAVE area depend on it). */
 struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subleaf);
+
+/* The instruction, but for RIP. Most leaves are an entry of the table. */
+static inline void cpuid_execute(struct vcpu *v)
+{
+	const struct cpuid_regs *r;
+	struct cpuid_regs made;
+	uint32_t leaf = (uint32_t)v->gpr[RAX];
+
+	if (leaf < CPUID_BASIC_LEAVES && !(CPUID_SPECIAL_LEAVES >> leaf & 1)) {
+		r = &v->model->basic[leaf];
+	} else {
+		made = cpuid_guest(v, leaf, (uint32_t)v->gpr[RCX]);
+		r = &made;
+	}
+	v->gpr[RAX] = r->eax;
+	v->gpr[RBX] = r->ebx;
+	v->gpr[RCX] = r->ecx;
+	v->gpr[RDX] = r->edx;
+}
 
 /* May XCR0 be set to this value (SDM vol. 1, 13.3)? */
 bool cpuid_xcr0_valid(const struct cpuid_model *m, uint64_t value);

@@ -67,7 +67,7 @@ bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value)
 {
 	if (r <= GDB_R15) {
 		v->gpr[r - GDB_RAX] = value;
-		v->changed |= r == GDB_RAX + RSP ? VCPU_FLOW : 0;
+		v->changed |= r == GDB_RAX + RSP ? VCPU_RSP : 0;
 		return true;
 	}
 	if (r == GDB_RIP) {

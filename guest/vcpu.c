@@ -85,6 +85,7 @@ bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint3
 	enum fault_class first = v->event.type == EVENT_EXCEPTION ? fault_class(v->event.vector) : BENIGN;
 	enum fault_class second = fault_class(vector);
 
+	v->repeats = 0;
 	if (first == DOUBLE_FAULT && second != BENIGN) {
 		v->event.type = EVENT_NONE;
 		return false;
@@ -95,12 +96,20 @@ bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint3
 		has_error = true;
 		error = 0;
 	}
-	v->event = (struct event){.type = EVENT_EXCEPTION, .vector = vector, .has_error = has_error, .error = error};
+	vcpu_set_event(v, (struct event){.type = EVENT_EXCEPTION, .vector = vector, .has_error = has_error, .error = error});
 	return true;
 }
 
-void vcpu_skip_flags(struct vcpu *v)
+void vcpu_skip_rest(struct vcpu *v)
 {
+	if (!vcpu_long_mode(v))
+		v->rip = (uint32_t)v->rip;
+	if (v->interrupt_shadow) {
+		v->interrupt_shadow = false;
+		v->changed |= VCPU_FLOW;
+	}
+	if (!(v->rflags & (RFLAGS_TF | RFLAGS_RF)))
+		return;
 	v->rflags &= ~RFLAGS_RF;
 	v->changed |= VCPU_FLOW;
 	if (!(v->rflags & RFLAGS_TF))

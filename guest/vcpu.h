@@ -4,6 +4,7 @@
 #ifndef GUEST_VCPU_H
 #define GUEST_VCPU_H
 
+#include <stddef.h>
 #include "mm/mmu.h"
 
 struct vm;
@@ -53,16 +54,21 @@ struct vcpu_step {
 
 /* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */
 #define VCPU_RIP (1u << 0)      /* rip */
-#define VCPU_FLOW (1u << 1)     /* rflags, RSP, interrupt_shadow */
+#define VCPU_FLOW (1u << 1)     /* rflags, interrupt_shadow */
 #define VCPU_CR2 (1u << 2)      /* cr2 */
 #define VCPU_CONTROL (1u << 3)  /* cr0, cr4, efer */
 #define VCPU_SEGMENTS (1u << 4) /* seg; kernel_gs_base, where a write of it exits */
 #define VCPU_TABLES (1u << 5)   /* gdtr, idtr */
 #define VCPU_DEBUG (1u << 6)    /* dr, dr7 (dr6 is never in the hardware) */
 #define VCPU_MSRS (1u << 7)     /* star … tsc_aux, tsc_offset, xcr0 */
-#define VCPU_ALL 0xffu
+#define VCPU_EVENT (1u << 8)    /* event */
+#define VCPU_WINDOW (1u << 9)   /* window */
+#define VCPU_RSP (1u << 10)     /* gpr[RSP] */
+#define VCPU_ALL 0x7ffu
+#define VCPU_EASY (VCPU_RIP | VCPU_FLOW | VCPU_CR2 | VCPU_EVENT | VCPU_WINDOW | VCPU_RSP) /* change at many exits */
 
 struct vcpu {
+	uint64_t gpr[GPRS]; /* RSP too; first, for assembly */
 	struct vm *vm;
 	unsigned index; /* 0 … vcpus-1 */
 	unsigned cpu;   /* physical CPU it runs on */
@@ -75,7 +81,6 @@ struct vcpu {
 
 	uint32_t stale;     /* VCPU_ parts to be fetched from the backend before they are read */
 	uint32_t changed;   /* VCPU_ parts to be written to the hardware at the next entry */
-	uint64_t gpr[GPRS]; /* RSP too */
 	uint64_t rip, rflags;
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer; /* as the guest sees them */
 	uint64_t xcr0;
@@ -89,13 +94,14 @@ struct vcpu {
 	bool held; /* gdb has it stand still; changed while it does */
 	struct vcpu_step step;
 
-	struct event event;    /* to be delivered at the next entry */
+	struct event event;    /* to be delivered at the next entry: vcpu_set_event() */
+	bool window;           /* exit when an interrupt can be delivered: vcpu_want_window() */
 	bool interrupt_shadow; /* STI / MOV SS blocking */
 	bool nmi_blocked;
 
 	/* progress check: the same fault again and again */
 	uint64_t last_rip, last_gva;
-	uint32_t last_error, repeats;
+	uint32_t last_error, repeats; /* 0 again when it got as far as another instruction, or an exception */
 	uint64_t repeat_since; /* TSC at the first of them */
 
 	atomic64 exits;        /* VM exits so far; its CPU's, read by anyone */
@@ -103,6 +109,8 @@ struct vcpu {
 	void *backend;         /* the backend's own (VMCS and so on) */
 	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */
 };
+
+_Static_assert(offsetof(struct vcpu, gpr) == 0, "assembly takes a vCPU's address for that of its registers");
 
 /* Exception vectors (SDM vol. 3, table 6-1). */
 enum {
@@ -191,6 +199,19 @@ static inline bool vcpu_canonical(uint64_t a)
  * fault, nothing queued. */
 bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 
+/* An event for the next entry, in the place of what may be there. */
+static inline void vcpu_set_event(struct vcpu *v, struct event e)
+{
+	v->event = e;
+	v->changed |= VCPU_EVENT;
+}
+static inline void vcpu_want_window(struct vcpu *v, bool want)
+{
+	if (v->window != want)
+		v->changed |= VCPU_WINDOW;
+	v->window = want;
+}
+
 /* The hardware's CR2 is older from now on. */
 static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
 {
@@ -199,23 +220,18 @@ static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
 	v->changed |= VCPU_CR2;
 }
 
-/* RFLAGS.TF or RF are set: clears RF, queues the #DB of a single step. */
-void vcpu_skip_flags(struct vcpu *v);
+/* The rest of vcpu_skip(), which few need: RIP of 32 bits, the end of blocking, RF cleared, the #DB of a single step. */
+void vcpu_skip_rest(struct vcpu *v);
 
 /* The instruction of `length` bytes was carried out: go past it. Ends STI/MOV SS blocking; with RFLAGS.TF a #DB
  * follows. */
 static inline void vcpu_skip(struct vcpu *v, unsigned length)
 {
+	v->repeats = 0;
 	v->rip += length;
+	if (__builtin_expect(!vcpu_long_mode(v) || v->interrupt_shadow || v->rflags & (RFLAGS_TF | RFLAGS_RF), 0))
+		vcpu_skip_rest(v);
 	v->changed |= VCPU_RIP;
-	if (!vcpu_long_mode(v))
-		v->rip = (uint32_t)v->rip;
-	if (v->interrupt_shadow) {
-		v->interrupt_shadow = false;
-		v->changed |= VCPU_FLOW;
-	}
-	if (v->rflags & (RFLAGS_TF | RFLAGS_RF))
-		vcpu_skip_flags(v);
 }
 
 /* May an external interrupt be delivered at the next entry? */

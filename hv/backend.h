@@ -8,11 +8,12 @@
 enum exit_reason {
 	EXIT_OTHER, /* name says what */
 	EXIT_NONE,  /* between two exits: the shadow root was to be loaded */
+	EXIT_ASKED, /* the entry was not made: this CPU is asked for something else */
 	/* of no instruction */
 	EXIT_PAGE_FAULT, /* page_fault */
 	EXIT_EXCEPTION,  /* exception: the guest's own, to be injected */
 	EXIT_INTERRUPT,  /* a host interrupt is pending: it is taken when interrupts go on */
-	EXIT_NMI,        /* a host NMI: handled already. Also one that came before the entry, which was not made */
+	EXIT_NMI,        /* a host NMI: handled already */
 	EXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
 	/* of an instruction */
 	EXIT_CPUID,
@@ -75,6 +76,16 @@ struct exit {
 	uint64_t qualification;
 };
 
+/* What a handled exit, or a slice, leads to. */
+enum runner_next {
+	NEXT_ENTER, /* into the guest again */
+	NEXT_YIELD, /* waits for another flow, or its time is over */
+	NEXT_HALT,  /* the vCPU waits for an interrupt */
+	NEXT_END,   /* the guest has a verdict */
+};
+
+struct runner;
+
 struct backend {
 	const char *name;
 
@@ -96,16 +107,13 @@ struct backend {
 	void (*vcpu_destroy)(struct vcpu *v);
 
 	/* Makes v the vCPU whose state this CPU holds; whichever it held before is saved to where it was taken from.
-	 * Before enter(), fetch() and flush() of v. Cheap when it is that already. */
+	 * Before step(), slice(), fetch() and flush() of v. Cheap when it is that already. */
 	void (*load)(struct vcpu *v);
 	/* Brings the VCPU_ parts `parts` of v up to date, if they are stale. */
 	void (*fetch)(struct vcpu *v, uint32_t parts);
-	/* Into the guest until the next exit. Interrupts are off, cpu->nmi_seen was cleared, then mmu_enter() said
-	 * MMU_ENTER; the first act after the exit is mmu_leave(). Writes v->changed parts and v->event to the hardware;
-	 * afterwards parts but VCPU_RIP and VCPU_FLOW are stale, and v->event holds what was not delivered.
-	 * want_window: exit as soon as an interrupt can be delivered. off: irqoff_now() when interrupts went off; returns
-	 * the same for the exit, or off again when there was no entry. */
-	uint32_t (*enter)(struct vcpu *v, bool want_window, uint32_t off, struct exit *e);
+	/* step.h around this backend's entry: once, and until something but NEXT_ENTER comes of it. v is r's, and loaded. */
+	enum runner_next (*step)(struct runner *r);
+	enum runner_next (*slice)(struct runner *r);
 	/* Fills in e->name and e->qualification if enter() left them out. */
 	void (*describe)(struct vcpu *v, struct exit *e);
 

@@ -3,7 +3,9 @@
 #ifndef HV_CPU_H
 #define HV_CPU_H
 
-#define CPU_NMI_SEEN 8
+#define CPU_ASKED 8
+#define CPU_INDEX 12
+#define CPU_IRQOFF 16
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -33,23 +35,28 @@ struct tss {
 	uint16_t io_map_base;
 } __attribute__((packed));
 
+/* What keeps a CPU from entering a guest, until it has looked after it. */
+enum cpu_asked {
+	CPU_ASKED_TURN = 1,  /* the run loop is to take a turn */
+	CPU_ASKED_TIMER = 2, /* the timer's interrupt came */
+	CPU_ASKED_NMI = 4,   /* an NMI came: the entry protocol begins anew */
+};
+
 struct trap_frame;
 
 /* Everything here is this CPU's own, but for the fields whose comment names another. */
 struct cpu {
 	struct cpu *self;		/* at GS:0 */
-	uint32_t nmi_seen;		/* at GS:CPU_NMI_SEEN: set by every NMI, cleared before a guest entry */
+	atomic32 asked;			/* at GS:CPU_ASKED: enum cpu_asked bits; set by any CPU, no guest is entered while not 0 */
 	unsigned index;			/* 0 is the boot processor */
+	atomic32 irqoff;		/* irqoff.h's: longest stretch with interrupts off, TSC ticks, or IRQOFF_NOT_YET */
 	uint32_t apic_id;
 
 	/* Counted by the interrupt handlers, read anywhere. A loop that waits compares with an earlier value. */
 	atomic64 timer_events;
 	atomic64 kicks;
 	atomic64 nmis;
-	/* irqoff.h's; written by this CPU, read anywhere */
-	atomic32 irqoff;		/* longest stretch with interrupts off, TSC ticks, or IRQOFF_NOT_YET */
-	atomic64 irqoff_where;		/* and its name, a char * */
-	atomic32 attend;		/* set by any CPU: the run loop is to take a turn, which takes it back */
+	atomic64 irqoff_where;		/* the name of the longest stretch, a char * */
 
 	/* Work handed over by cpu_start_work(), taken by the idle loop: function first, 0 when there is none. */
 	atomic64 work;
@@ -65,13 +72,21 @@ struct cpu {
 	uint8_t stack[CPU_STACK_BYTES];
 };
 
-_Static_assert(offsetof(struct cpu, nmi_seen) == CPU_NMI_SEEN, "assembly reads it");
+_Static_assert(offsetof(struct cpu, asked) == CPU_ASKED && offsetof(struct cpu, index) == CPU_INDEX &&
+	offsetof(struct cpu, irqoff) == CPU_IRQOFF, "assembly reads them");
 
 static inline struct cpu *this_cpu(void)
 {
 	struct cpu *c;
-	asm volatile("mov %%gs:0, %0" : "=r"(c));
+	asm("mov %%gs:0, %0" : "=r"(c)); /* not volatile: it is always the same */
 	return c;
+}
+static inline unsigned this_cpu_index(void)
+{
+	unsigned index;
+
+	asm("mov %%gs:%c1, %0" : "=r"(index) : "i"(CPU_INDEX));
+	return index;
 }
 
 /* The CPU with this index, 0 … host_cpus()-1. */

@@ -50,13 +50,13 @@ static enum runner_next repaired(struct runner *r, struct exit *e)
 		r, e, "no progress: the page fault at 0x%lx was repaired %u times", v->last_gva, REPEATS_MAX);
 }
 
-NOINLINE static enum runner_next page_fault(struct runner *r, struct exit *e)
+enum runner_next exit_page_fault(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	struct mmu_fault f;
 
 	if (v->mmu.smap) {
-		guests.backend->fetch(v, VCPU_SEGMENTS);
+		guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_FLOW);
 		vcpu_note_ac(v);
 	}
 	switch (mmu_fault(&v->mmu, e->page_fault.gva, e->page_fault.error, &f)) {
@@ -83,8 +83,8 @@ NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 	if ((e->exception.vector == VECTOR_DB || e->exception.vector == VECTOR_UD) && gdb_stub_exception(r, e))
 		return NEXT_YIELD;
 	if (e->exception.soft) {
-		v->event = (struct event){
-			.type = EVENT_SOFT_EXCEPTION, .vector = e->exception.vector, .length = e->length};
+		vcpu_set_event(v, (struct event){
+			.type = EVENT_SOFT_EXCEPTION, .vector = e->exception.vector, .length = e->length});
 		return NEXT_ENTER;
 	}
 	if (e->exception.vector == VECTOR_DB) {
@@ -93,19 +93,6 @@ NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 		v->changed |= VCPU_DEBUG;
 	}
 	return inject_exception(r, e, e->exception.vector, e->exception.has_error, e->exception.error);
-}
-
-NOINLINE static enum runner_next cpuid_exit(struct runner *r, struct exit *e)
-{
-	struct vcpu *v = r->v;
-	struct cpuid_regs c = cpuid_guest(v, (uint32_t)v->gpr[RAX], (uint32_t)v->gpr[RCX]);
-
-	v->gpr[RAX] = c.eax;
-	v->gpr[RBX] = c.ebx;
-	v->gpr[RCX] = c.ecx;
-	v->gpr[RDX] = c.edx;
-	vcpu_skip(v, e->length);
-	return NEXT_ENTER;
 }
 
 NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
@@ -147,19 +134,22 @@ NOINLINE static enum runner_next described(struct runner *r, struct exit *e, con
 /* Each case calls one function, so that the switch itself keeps no registers. */
 enum runner_next exit_handle(struct runner *r, struct exit *e)
 {
-	if (e->reason > EXIT_INTERRUPT_WINDOW)
-		r->v->repeats = 0; /* it got as far as another instruction */
 	switch (e->reason) {
 	case EXIT_PAGE_FAULT:
-		return page_fault(r, e);
+		return exit_page_fault(r, e);
 	case EXIT_EXCEPTION:
 		return exception(r, e);
 	case EXIT_INTERRUPT:
 	case EXIT_NMI:
+	case EXIT_ASKED:
+		return runner_asked() ? NEXT_YIELD : NEXT_ENTER;
 	case EXIT_INTERRUPT_WINDOW:
+		vcpu_want_window(r->v, false);
 		return NEXT_ENTER;
 	case EXIT_CPUID:
-		return cpuid_exit(r, e);
+		cpuid_execute(r->v);
+		vcpu_skip(r->v, e->length);
+		return NEXT_ENTER;
 	case EXIT_HLT:
 		return halt(r, e);
 	case EXIT_INVLPG:

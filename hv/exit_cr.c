@@ -8,8 +8,11 @@
 /* The register operand of a MOV: 32 bits outside 64-bit mode. */
 static uint64_t operand(struct vcpu *v, unsigned gpr)
 {
-	uint64_t value = v->gpr[gpr];
+	uint64_t value;
 
+	if (gpr == RSP)
+		guests.backend->fetch(v, VCPU_RSP);
+	value = v->gpr[gpr];
 	if (value >> 32 == 0)
 		return value;
 	guests.backend->fetch(v, VCPU_SEGMENTS);
@@ -19,8 +22,10 @@ static uint64_t operand(struct vcpu *v, unsigned gpr)
 static void set_operand(struct vcpu *v, unsigned gpr, uint64_t value)
 {
 	v->gpr[gpr] = value;
-	if (gpr == RSP)
-		v->changed |= VCPU_FLOW;
+	if (gpr == RSP) {
+		v->stale &= ~VCPU_RSP;
+		v->changed |= VCPU_RSP;
+	}
 }
 
 /* *reason is what o came with: a pointer, since the calls' arguments are evaluated in any order. */

@@ -118,7 +118,7 @@ static enum runner_next smsw(struct runner *r, struct exit *e, const struct insn
 	if (!i->memory) {
 		v->gpr[i->rm] = merge(v->gpr[i->rm], v->cr0, i->operand_bytes);
 		if (i->rm == RSP)
-			v->changed |= VCPU_FLOW;
+			v->changed |= VCPU_RSP;
 	} else if (operand_find(r, e, i->seg, insn_offset(v, i), 2, true, &o, &next)) {
 		operand_copy(v->mmu.mmu, &o, &value, true);
 	} else {

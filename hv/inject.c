@@ -8,15 +8,20 @@ enum runner_next inject_exception(struct runner *r, struct exit *e, uint8_t vect
 	return report_crash(r, e, "triple fault: exception %u while a double fault was delivered", vector);
 }
 
-bool inject_interrupt(struct runner *r)
+void inject_interrupt(struct runner *r)
 {
-	if (vm_interrupt_pending(r->vm) < 0) {
-		store_relaxed(&r->irq, 0);
-		return false;
+	struct vcpu *v = r->v;
+	bool more = vm_interrupt_pending(r->vm) >= 0;
+
+	if (more) {
+		guests.backend->fetch(v, VCPU_FLOW);
+		if (!vcpu_interruptible(v)) {
+			vcpu_want_window(v, true);
+			return;
+		}
+		vcpu_set_event(v, (struct event){.type = EVENT_INTERRUPT, .vector = vm_interrupt_acknowledge(r->vm)});
+		more = vm_interrupt_pending(r->vm) >= 0;
 	}
-	if (!vcpu_interruptible(r->v))
-		return true;
-	r->v->event = (struct event){.type = EVENT_INTERRUPT, .vector = vm_interrupt_acknowledge(r->vm)};
-	store_relaxed(&r->irq, vm_interrupt_pending(r->vm) >= 0);
-	return load_relaxed(&r->irq);
+	store_relaxed(&r->irq, more);
+	vcpu_want_window(v, more);
 }

@@ -25,8 +25,11 @@ void irqoff_longer(uint32_t ticks, const char *where);
 static inline void irqoff_note(uint32_t since, const char *where)
 {
 	uint32_t ticks = irqoff_now() - since;
+	bool longer;
 
-	if (__builtin_expect(ticks > load_relaxed(&this_cpu()->irqoff), 0))
+	/* ticks > this_cpu()->irqoff, in one instruction; volatile: an interrupt may have raised it since the last look */
+	asm volatile("cmp %%gs:%c2, %1" : "=@cca"(longer) : "r"(ticks), "i"(CPU_IRQOFF));
+	if (__builtin_expect(longer, 0))
 		irqoff_longer(ticks, where);
 }
 

@@ -46,15 +46,19 @@ void runner_attend(unsigned cpu)
 {
 	struct cpu *c = cpu_get(cpu);
 
-	xchg_seq(&c->attend, 1); /* partners: step(), idle() and turn() */
+	fetch_or_seq(&c->asked, CPU_ASKED_TURN); /* partners: the entry, idle() and turn() */
 	if (c == this_cpu())
 		return;
 	CHECK(apic_send_kick(c->apic_id)); /* for idle(), which an NMI may pass by */
-	host_kick(cpu);                    /* for step(): out of any guest */
+	host_kick(cpu);                    /* out of any guest */
 }
 
-/* The shadow root is to be made current before the guest can go on. */
-__attribute__((noinline)) static enum runner_next reload(struct runner *r)
+bool runner_asked(void)
+{
+	return fetch_and_seq(&this_cpu()->asked, ~(uint32_t)CPU_ASKED_NMI) & ~CPU_ASKED_NMI;
+}
+
+enum runner_next runner_reload(struct runner *r)
 {
 	struct exit e = {.reason = EXIT_NONE, .name = "none, the shadow root was to be loaded"};
 	struct mmu_fault f;
@@ -70,67 +74,27 @@ __attribute__((noinline)) static enum runner_next reload(struct runner *r)
 	}
 }
 
-/* Into the guest, once: the entry protocol of mm/tlb.c, then the exit. timer_events: as when the caller last looked at
- * the clock; a later one ends the slice, also one that came before the slice began. */
-static inline __attribute__((always_inline)) enum runner_next step(struct runner *r, uint64_t timer_events)
-{
-	const struct backend *b = guests.backend;
-	struct vcpu *v = r->v;
-	struct cpu *c = this_cpu();
-	bool window = load_relaxed(&r->irq) && inject_interrupt(r);
-	struct exit e;
-	uint32_t off;
-
-	c->nmi_seen = 0; /* an NMI from here on cancels the entry */
-	off = irqoff_begin();
-	if (load_relaxed(&c->timer_events) != timer_events || load_acquire(&c->attend)) {
-		irqoff_end(off, "end of a slice");
-		return NEXT_YIELD;
-	}
-	switch (mmu_enter(&v->mmu)) {
-	case MMU_ENTER:
-		break;
-	case MMU_FLUSH:
-		b->flush(v);
-		mmu_flushed(&v->mmu);
-		irqoff_end(off, "TLB flush");
-		return NEXT_ENTER;
-	case MMU_RELOAD:
-		irqoff_end(off, "stale root");
-		return reload(r);
-	}
-	off = b->enter(v, window, off, &e);
-	irqoff_end(off, "VM exit");
-	count_add(&v->exits, 1);
-	return exit_handle(r, &e);
-}
-
 /* One instruction, for gdb; interrupts wait. Again at the next turn if it was not carried out by the end of the slice. */
-__attribute__((noinline)) static void slice_step(struct runner *r, uint64_t timer_events)
+static void slice_step(struct runner *r)
 {
 	enum runner_next next = pause_held(r);
 
 	while (next == NEXT_ENTER && !r->v->step.done) {
 		store_relaxed(&r->irq, 0);
-		next = step(r, timer_events);
+		next = guests.backend->step(r);
 	}
 	if (r->v->step.done)
 		gdb_stub_stepped(r->v);
 }
 
-/* Guest time for one vCPU, until the timer fires or it has no use for more. Not inlined: the loop needs its registers. */
-__attribute__((noinline)) static void slice(struct runner *r, uint64_t timer_events)
+/* Guest time for one vCPU, until the timer fires or it has no use for more. */
+static void slice(struct runner *r)
 {
-	enum runner_next next;
-
 	guests.backend->load(r->v);
-	if (r->v->step.on) {
-		slice_step(r, timer_events);
-		return;
-	}
-	next = pause_held(r);
-	while (next == NEXT_ENTER)
-		next = step(r, timer_events);
+	if (r->v->step.on)
+		slice_step(r);
+	else if (pause_held(r) == NEXT_ENTER)
+		guests.backend->slice(r);
 }
 
 /* Stops the vCPU for good. Its handlers are over, for they run in slices of this CPU. */
@@ -222,7 +186,7 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 {
 	uint64_t next = RUNNER_NEVER;
 
-	xchg_seq(&this_cpu()->attend, 0); /* before anything is looked at; partner: runner_attend */
+	fetch_and_seq(&this_cpu()->asked, ~(uint32_t)CPU_ASKED_TURN); /* before anything is looked at; partner: runner_attend */
 	for (struct runner *r = l->first; r; r = r->next) {
 		if (r->over)
 			continue;
@@ -258,11 +222,23 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 	off = irqoff_begin();
 	/* An interrupt since the caller looked at the clock, or a turn asked for here: look again. */
 	if (load_relaxed(&c->timer_events) == timer_events && load_relaxed(&c->kicks) == kicks &&
-		!load_relaxed(&c->attend))
+		!(load_relaxed(&c->asked) & CPU_ASKED_TURN))
 		off = irqoff_wait(off, "idle");
 	irqoff_end(off, "idle");
 	if (load_relaxed(&c->timer_events) != timer_events)
 		store_relaxed(&l->armed, RUNNER_NEVER);
+}
+
+/* Has the timer fired since *events was counted? */
+static void timer_seen(struct cpu_loop *l, uint64_t *events)
+{
+	struct cpu *c = this_cpu();
+
+	fetch_and_seq(&c->asked, ~(uint32_t)CPU_ASKED_TIMER); /* before the count: what comes now asks again */
+	if (load_relaxed(&c->timer_events) != *events) {
+		*events = load_relaxed(&c->timer_events);
+		store_relaxed(&l->armed, RUNNER_NEVER);
+	}
 }
 
 static bool can_run(const struct runner *r)
@@ -322,10 +298,7 @@ void runner_cpu_loop(void *argument)
 			stand_still(l);
 		now = host_clock();
 		kicks = load_relaxed(&c->kicks);
-		if (load_relaxed(&c->timer_events) != events) {
-			events = load_relaxed(&c->timer_events);
-			store_relaxed(&l->armed, RUNNER_NEVER);
-		}
+		timer_seen(l, &events);
 		next = turn(l, now);
 		for (struct runner *r = l->first; r; r = r->next)
 			runnable += can_run(r);
@@ -337,11 +310,8 @@ void runner_cpu_loop(void *argument)
 			if (!can_run(r))
 				continue;
 			runner_arm(earlier(next, runnable > 1 ? host_clock() + us_ticks(SLICE_US) : RUNNER_NEVER));
-			slice(r, events);
-			if (load_relaxed(&c->timer_events) != events) {
-				events = load_relaxed(&c->timer_events);
-				store_relaxed(&l->armed, RUNNER_NEVER);
-			}
+			slice(r);
+			timer_seen(l, &events);
 		}
 	}
 }

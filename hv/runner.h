@@ -27,14 +27,6 @@ static inline uint64_t ticks_ns(uint64_t ticks)
 	return ticks * 1000 / (host_clock_hz() / MICROSECONDS);
 }
 
-/* What a handled exit, or a slice, leads to. */
-enum runner_next {
-	NEXT_ENTER, /* into the guest again */
-	NEXT_YIELD, /* waits for another flow, or its time is over */
-	NEXT_HALT,  /* the vCPU waits for an interrupt */
-	NEXT_END,   /* the guest has a verdict */
-};
-
 /* A vCPU. Only its CPU touches it, but for the atomics and what never changes. */
 struct runner {
 	struct guest *guest;
@@ -87,8 +79,14 @@ void runner_arm(uint64_t t);
 /* Sees to it that CPU `cpu`, this one or another, soon takes a turn: no slice there goes on for long. Any context. */
 void runner_attend(unsigned cpu);
 
-/* exit.c: everything that follows from one exit. Interrupts on. */
+/* The shadow root is to be made current before the guest can go on. */
+enum runner_next runner_reload(struct runner *r);
+/* Is this CPU asked for something else than to run a guest? An NMI alone is none: to have looked is enough. Interrupts on. */
+bool runner_asked(void);
+
+/* exit.c: everything that follows from one exit; of a page fault. Interrupts on. */
 enum runner_next exit_handle(struct runner *r, struct exit *e);
+enum runner_next exit_page_fault(struct runner *r, struct exit *e);
 /* Another flow has the turn; bounded: a guest that only retries for ten seconds ends. */
 enum runner_next exit_retry(struct runner *r, const struct exit *e);
 
@@ -106,8 +104,8 @@ enum runner_next exit_xsetbv(struct runner *r, struct exit *e);
 
 /* inject.c: an exception for the guest; a triple fault ends it. */
 enum runner_next inject_exception(struct runner *r, struct exit *e, uint8_t vector, bool has_error, uint32_t error);
-/* Offers a pending interrupt to the guest; true: it cannot be taken yet, an exit is wanted when it can. */
-bool inject_interrupt(struct runner *r);
+/* Offers a pending interrupt to the guest, or wants an exit when it can be taken. */
+void inject_interrupt(struct runner *r);
 
 /* report.c: ends the guest as `crash: …` with its registers, the exit and the bytes at RIP on the console. */
 enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt, ...)

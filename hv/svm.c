@@ -4,6 +4,7 @@
 #include "hv/fpu.h"
 #include "hv/irqoff.h"
 #include "hv/options.h"
+#include "hv/step.h"
 #include "hv/svm_audit.h"
 #include "hv/x86.h"
 
@@ -126,22 +127,6 @@ static void svm_vcpu_destroy(struct vcpu *v)
 	v->backend = 0;
 }
 
-/* The window is a virtual interrupt of the highest priority whose delivery exits (APM vol. 2, 15.21.4). It stays asked
- * for until it is taken back. */
-static void set_window(struct svm_vcpu *x, bool want)
-{
-	struct vmcb *m = x->vmcb;
-
-	x->window = want;
-	if (want) {
-		m->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_PRIORITY | INT_CTL_V_IGNORE_TPR;
-		m->intercept1 |= INTERCEPT1_VINTR;
-	} else {
-		m->int_ctl &= ~(INT_CTL_V_IRQ | INT_CTL_V_PRIORITY | INT_CTL_V_IGNORE_TPR);
-		m->intercept1 &= ~INTERCEPT1_VINTR;
-	}
-}
-
 static const char *check(const struct vcpu *v)
 {
 	const struct svm_vcpu *x = v->backend;
@@ -151,17 +136,13 @@ static const char *check(const struct vcpu *v)
 	return svm_audit(x->vmcb, &svm_cap);
 }
 
-/* All that an entry may need but the new RIP. False: the audit refuses the entry. */
-__attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
+/* Writes what has changed. False: the audit refuses the entry. */
+__attribute__((noinline)) static bool prepare(struct vcpu *v, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
 	const char *rule;
 
 	svm_state_write(v);
-	if (v->event.type != EVENT_NONE)
-		svm_state_write_event(v);
-	if (want_window != x->window)
-		set_window(x, want_window);
 	if (!x->audit)
 		return true;
 	x->audit = false;
@@ -185,32 +166,41 @@ static void clean_pae_root(spte_t *root)
 			store_relaxed(&root[i], load_relaxed(&root[i]) & ~SPTE_A);
 }
 
-static uint32_t svm_enter(struct vcpu *v, bool want_window, uint32_t off, struct exit *e)
+/* Into the guest. False: not entered, for something is asked of this CPU. RAX, RSP, RIP and RFLAGS are in the VMCB. */
+static STEP_INLINE bool run(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
+{
+	bool failed;
+
+	asm volatile("call svm_run"
+		: "=@ccc"(failed), "+S"(vmcb.v), "+d"(host_vmcb.v)
+		: "b"(v)
+		: "rax", "rcx", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+	return !failed;
+}
+
+static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
 	struct vmcb *m = x->vmcb;
-	bool injected = v->event.type != EVENT_NONE;
+	bool injected = v->event.type != EVENT_NONE, entered;
 	uint64_t rip = v->rip;
-	bool entered;
 
-	if ((v->changed & ~VCPU_RIP || injected || want_window != x->window) &&
-		!prepare(v, want_window, e)) {
+	if (__builtin_expect(v->changed & ~VCPU_RIP, 0) && !prepare(v, e)) {
 		mmu_leave(&v->mmu);
-		return off;
+		return e->reason;
 	}
 	if (!(m->efer & EFER_LMA))
 		clean_pae_root(v->mmu.pae_root);
 	v->changed = 0;
 	m->rip = v->rip;
 	m->rax = v->gpr[RAX];
-	irqoff_note(off, "VM entry");
-	entered = svm_run(v->gpr, host_phys(m), host_phys(svm_this_cpu()->host));
+	irqoff_note(*off, "VM entry");
+	entered = run(v, host_phys(m), host_phys(svm_this_cpu()->host));
 	mmu_leave(&v->mmu);
-	off = irqoff_now();
-	if (!entered) {
-		e->reason = EXIT_NMI;
-		return off;
-	}
+	*off = irqoff_now();
+	if (!entered)
+		return e->reason = EXIT_ASKED;
+	count_add(&v->exits, 1);
 	m->tlb_control = TLB_FLUSH_NOTHING;
 	m->event_inject = 0;
 	v->rip = m->rip;
@@ -222,7 +212,17 @@ static uint32_t svm_enter(struct vcpu *v, bool want_window, uint32_t off, struct
 	v->event.type = EVENT_NONE;
 	/* What was delivered has moved RIP to its handler: then EXITINTINFO is left over from before (Bochs). */
 	svm_exit_decode(v, injected && v->rip == rip, e);
-	return off;
+	return e->reason;
+}
+
+static enum runner_next svm_step(struct runner *r)
+{
+	return step_once(r, &svm_backend, svm_enter);
+}
+
+static enum runner_next svm_slice(struct runner *r)
+{
+	return step_slice(r, &svm_backend, svm_enter);
 }
 
 static void svm_flush(struct vcpu *v)
@@ -253,7 +253,8 @@ const struct backend svm_backend = {
 	.vcpu_destroy = svm_vcpu_destroy,
 	.load = svm_load,
 	.fetch = svm_state_fetch,
-	.enter = svm_enter,
+	.step = svm_step,
+	.slice = svm_slice,
 	.describe = svm_exit_describe,
 	.flush = svm_flush,
 	.flush_address = svm_flush_address,

@@ -11,7 +11,6 @@
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	bool audit;       /* check the VMCB before the next entry */
-	bool window;      /* an interrupt window is asked for */
 	bool shared_asid; /* other vCPUs may have it too: flush whenever the CPU changes from one to the other */
 };
 
@@ -23,9 +22,8 @@ struct svm_cpu {
 };
 struct svm_cpu *svm_this_cpu(void);
 
-/* Guest entry (svm_entry.S). gpr: struct vcpu.gpr; RAX, RSP, RIP and RFLAGS are in the VMCB. Interrupts off. True after
- * the next exit; false: an NMI came before the entry, which was not made. */
-bool svm_run(uint64_t *gpr, hpa_t vmcb, hpa_t host_vmcb);
+/* svm_entry.S. It is called by svm_enter() alone, which knows what registers it loses. */
+extern char svm_run[];
 
 /* svm_setup.c: fills a new VMCB, all zeros: intercepts, permission maps, constants of the guest state. */
 void svm_setup(struct vmcb *m, uint32_t asid);
@@ -35,7 +33,6 @@ void svm_setup_maps(void);
 /* svm_state.c: struct vcpu to the VMCB and back. v is loaded. */
 void svm_state_write(struct vcpu *v);
 void svm_state_fetch(struct vcpu *v, uint32_t parts);
-void svm_state_write_event(struct vcpu *v);
 /* The registers that no VMCB field holds: TSC_AUX, DR0 … DR3, XCR0 and the FPU. */
 void svm_state_load_registers(struct vcpu *v);
 void svm_state_save_registers(struct vcpu *v);

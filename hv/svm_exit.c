@@ -99,12 +99,12 @@ static void redeliver(struct vcpu *v, const struct vmcb *m, bool injected)
 
 	if (!believable(m, injected))
 		return;
-	v->event = (struct event){
+	vcpu_set_event(v, (struct event){
 		.type = type[info >> EVENT_TYPE_SHIFT & EVENT_TYPE],
 		.vector = vector,
 		.has_error = info & EVENT_HAS_ERROR,
 		.error = (uint32_t)(info >> EVENT_ERROR_SHIFT),
-	};
+	});
 	if (v->event.type == EVENT_EXCEPTION && (vector == VECTOR_BP || vector == VECTOR_OF))
 		v->event.type = EVENT_NONE;
 }

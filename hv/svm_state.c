@@ -83,6 +83,38 @@ static void write_msrs(const struct vcpu *v, struct vmcb *m)
 	fpu_set_xcr0(v);
 }
 
+static void write_event(struct vcpu *v)
+{
+	static const uint8_t type[] = {
+		[EVENT_INTERRUPT] = EVENT_TYPE_INTERRUPT,
+		[EVENT_NMI] = EVENT_TYPE_NMI,
+		[EVENT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
+		[EVENT_SOFT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
+	};
+	const struct svm_vcpu *x = v->backend;
+	const struct event *e = &v->event;
+
+	CHECK(e->type != EVENT_SOFT_INTERRUPT);
+	if (e->type == EVENT_SOFT_EXCEPTION)
+		v->rip += e->length;
+	x->vmcb->event_inject = EVENT_VALID | (uint32_t)type[e->type] << EVENT_TYPE_SHIFT | e->vector;
+	if (e->has_error)
+		x->vmcb->event_inject |= EVENT_HAS_ERROR | (uint64_t)e->error << EVENT_ERROR_SHIFT;
+}
+
+/* The window is a virtual interrupt of the highest priority whose delivery exits (APM vol. 2, 15.21.4). It stays asked
+ * for until it is taken back. */
+static void write_window(struct vmcb *m, bool want)
+{
+	if (want) {
+		m->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_PRIORITY | INT_CTL_V_IGNORE_TPR;
+		m->intercept1 |= INTERCEPT1_VINTR;
+	} else {
+		m->int_ctl &= ~(INT_CTL_V_IRQ | INT_CTL_V_PRIORITY | INT_CTL_V_IGNORE_TPR);
+		m->intercept1 &= ~INTERCEPT1_VINTR;
+	}
+}
+
 void svm_state_write(struct vcpu *v)
 {
 	struct svm_vcpu *x = v->backend;
@@ -90,8 +122,9 @@ void svm_state_write(struct vcpu *v)
 	uint32_t changed = v->changed;
 
 	v->changed = 0;
-	if (changed & VCPU_FLOW) {
+	if (changed & VCPU_RSP)
 		m->rsp = v->gpr[RSP];
+	if (changed & VCPU_FLOW) {
 		m->rflags = v->rflags;
 		m->int_state = v->interrupt_shadow ? INT_STATE_SHADOW : 0;
 	}
@@ -99,7 +132,11 @@ void svm_state_write(struct vcpu *v)
 		m->cr2 = v->cr2;
 		write_cr2(v->cr2); /* Bochs's VMRUN leaves the one in the VMCB alone */
 	}
-	if (!(changed & ~(VCPU_RIP | VCPU_FLOW | VCPU_CR2)))
+	if (changed & VCPU_EVENT && v->event.type != EVENT_NONE)
+		write_event(v);
+	if (changed & VCPU_WINDOW)
+		write_window(m, v->window);
+	if (!(changed & ~VCPU_EASY))
 		return;
 	x->audit = true;
 	if (changed & VCPU_CONTROL)
@@ -138,25 +175,6 @@ void svm_state_fetch(struct vcpu *v, uint32_t parts)
 }
 
 /* A software exception here is ICEBP's alone: the handler returns to behind it (svm_exit.c). */
-void svm_state_write_event(struct vcpu *v)
-{
-	static const uint8_t type[] = {
-		[EVENT_INTERRUPT] = EVENT_TYPE_INTERRUPT,
-		[EVENT_NMI] = EVENT_TYPE_NMI,
-		[EVENT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
-		[EVENT_SOFT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
-	};
-	struct svm_vcpu *x = v->backend;
-	const struct event *e = &v->event;
-
-	CHECK(e->type != EVENT_SOFT_INTERRUPT);
-	if (e->type == EVENT_SOFT_EXCEPTION)
-		v->rip += e->length;
-	x->vmcb->event_inject = EVENT_VALID | (uint32_t)type[e->type] << EVENT_TYPE_SHIFT | e->vector;
-	if (e->has_error)
-		x->vmcb->event_inject |= EVENT_HAS_ERROR | (uint64_t)e->error << EVENT_ERROR_SHIFT;
-}
-
 void svm_state_load_registers(struct vcpu *v)
 {
 	fpu_load(v);

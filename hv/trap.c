@@ -88,6 +88,7 @@ void trap_handle_irq(unsigned vector)
 	switch (vector) {
 	case VECTOR_TIMER:
 		count_add(&c->timer_events, 1);
+		fetch_or_seq(&c->asked, CPU_ASKED_TIMER); /* after the count; partner: timer_seen() in runner.c */
 		apic_eoi();
 		return;
 	case VECTOR_KICK:
@@ -110,7 +111,7 @@ void trap_handle(struct trap_frame *frame)
 	}
 	if (frame->vector == TRAP_NMI) {
 		count_add(&this_cpu()->nmis, 1);
-		this_cpu()->nmi_seen = 1;
+		fetch_or_seq(&this_cpu()->asked, CPU_ASKED_NMI);
 		if (frame->rip >= trap_nmi_window.start && frame->rip < trap_nmi_window.end)
 			frame->rip = trap_nmi_window.resume;
 		panic_check_stop(frame);

@@ -4,6 +4,7 @@
 #include "hv/fpu.h"
 #include "hv/irqoff.h"
 #include "hv/options.h"
+#include "hv/step.h"
 #include "hv/trap.h"
 #include "hv/vmx_audit.h"
 #include "hv/x86.h"
@@ -16,6 +17,9 @@ struct invvpid_descriptor {
 };
 
 #define VPID_MAX 0xffff
+
+/* What an exit leaves in the VMCS until it is asked for. */
+#define STALE (VCPU_RSP | VCPU_CR2 | VCPU_CONTROL | VCPU_SEGMENTS | VCPU_TABLES)
 
 static struct vmx_cpu cpus[HOST_MAX_CPUS];
 static atomic32 vpids; /* handed out so far, never again */
@@ -78,7 +82,7 @@ static bool vmx_cpu_on(const char **why)
 		if (!vmx_cap_read(&vmx_cap, why))
 			return false;
 		trap_nmi_window = (struct trap_window){
-			(uint64_t)vmx_entry_start, (uint64_t)vmx_entry_end, (uint64_t)vmx_entry_cancelled};
+			(uint64_t)vmx_entry_start, (uint64_t)vmx_entry_end, (uint64_t)vmx_entry_asked};
 	}
 	cr0 = (cr0 | vmx_cap.cr0_must) & vmx_cap.cr0_may;
 	cr4 = (cr4 | vmx_cap.cr4_must) & vmx_cap.cr4_may;
@@ -181,12 +185,6 @@ static void vmx_vcpu_destroy(struct vcpu *v)
 	v->backend = 0;
 }
 
-static void set_window(struct vmx_vcpu *x, bool want)
-{
-	x->window = want;
-	vmwrite(VMCS_CPU_CONTROLS, (vmx_cap.use_cpu & ~CPU_INTERRUPT_WINDOW) | (want ? CPU_INTERRUPT_WINDOW : 0));
-}
-
 /* The entry did not happen: RFLAGS, or our own audit, says why. */
 static void entry_failed(struct exit *e, const char *name, uint32_t code)
 {
@@ -218,17 +216,13 @@ static const char *check(const struct vcpu *v)
 	return vmx_audit(&view);
 }
 
-/* All that an entry may need but the new RIP. False: the audit refuses the entry. */
-__attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, struct exit *e)
+/* Writes what has changed. False: the audit refuses the entry. */
+__attribute__((noinline)) static bool prepare(struct vcpu *v, struct exit *e)
 {
 	struct vmx_vcpu *x = v->backend;
 	const char *rule;
 
 	vmx_state_write(v);
-	if (v->event.type != EVENT_NONE)
-		vmx_state_write_event(v);
-	if (want_window != x->window)
-		set_window(x, want_window);
 	if (!x->audit)
 		return true;
 	x->audit = false;
@@ -238,53 +232,89 @@ __attribute__((noinline)) static bool prepare(struct vcpu *v, bool want_window, 
 	return !rule;
 }
 
-/* vmx_run() did not reach the guest. */
 __attribute__((noinline)) static void not_entered(struct exit *e, enum vmx_status status)
 {
-	if (status == VMX_CANCELLED)
-		e->reason = EXIT_NMI;
+	if (status == VMX_ASKED)
+		e->reason = EXIT_ASKED;
 	else
 		entry_failed(e, "VM entry failed: the VMCS was refused",
 			status == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0);
 }
 
-static uint32_t vmx_enter(struct vcpu *v, bool want_window, uint32_t off, struct exit *e)
+/* Into the guest. False: not entered, *status says why. RSP, RIP and RFLAGS are in the VMCS. */
+static STEP_INLINE bool run(struct vcpu *v, enum vmx_status *status)
 {
-	struct vmx_vcpu *x = v->backend;
-	enum vmx_status status;
+	bool failed;
 
-	if (v->changed & ~VCPU_RIP || v->event.type != EVENT_NONE || want_window != x->window) {
-		if (!prepare(v, want_window, e)) {
+	asm volatile("call vmx_run"
+		: "=@ccc"(failed), "=a"(*status)
+		: "b"(v)
+		: "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+	return !failed;
+}
+
+/* A shadow page fault or the guest's own, and nothing was being delivered: the exit that comes most. */
+static STEP_INLINE bool plain_page_fault(struct exit *e)
+{
+	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION);
+
+	if ((info & (INTERRUPTION_TYPE | INTERRUPTION_VECTOR)) != (INTERRUPTION_EXCEPTION | VECTOR_PF) ||
+		vmread(VMCS_VECTORING) & INTERRUPTION_VALID)
+		return false;
+	e->page_fault.gva = gva(vmread(VMCS_QUALIFICATION));
+	e->page_fault.error = (uint32_t)vmread(VMCS_EXIT_ERROR_CODE);
+	return true;
+}
+
+static STEP_INLINE enum exit_reason vmx_enter(struct vcpu *v, uint32_t *off, struct exit *e)
+{
+	enum vmx_status status;
+	uint32_t code;
+
+	if (__builtin_expect(v->changed & ~VCPU_RIP, 0)) {
+		if (!prepare(v, e)) {
 			mmu_leave(&v->mmu);
-			return off;
+			return e->reason;
 		}
 	} else if (v->changed) {
 		v->changed = 0;
 		vmwrite(VMCS_GUEST_RIP, v->rip);
 	}
-	irqoff_note(off, "VM entry");
-	status = vmx_run(v->gpr, x->launched);
-	mmu_leave(&v->mmu);
-	off = irqoff_now();
-	if (status != VMX_OK) {
+	irqoff_note(*off, "VM entry");
+	if (__builtin_expect(!run(v, &status), 0)) {
+		mmu_leave(&v->mmu);
+		*off = irqoff_now();
 		not_entered(e, status);
-		return off;
+		return e->reason;
 	}
-	x->launched = true;
-	v->rip = vmread(VMCS_GUEST_RIP);
-	v->gpr[RSP] = vmread(VMCS_GUEST_RSP);
-	v->rflags = vmread(VMCS_GUEST_RFLAGS);
-	v->interrupt_shadow = vmread(VMCS_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS);
-	v->stale = VCPU_CR2 | VCPU_CONTROL | VCPU_SEGMENTS | VCPU_TABLES;
+	mmu_leave(&v->mmu);
+	*off = irqoff_now();
+	count_add(&v->exits, 1);
 	v->event.type = EVENT_NONE;
-	e->code = (uint32_t)vmread(VMCS_EXIT_REASON);
-	if (e->code < VMX_EXITS && vmx_exit_plain[e->code]) {
-		e->reason = vmx_exit_plain[e->code];
-		e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
-		return off;
+	v->rip = vmread(VMCS_GUEST_RIP);
+	code = (uint32_t)vmread(VMCS_EXIT_REASON);
+	if (code == VMX_EXIT_EXCEPTION && plain_page_fault(e)) {
+		v->stale = STALE | VCPU_FLOW;
+		return EXIT_PAGE_FAULT;
 	}
+	v->stale = STALE;
+	vmx_state_fetch_flow(v);
+	e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
+	if (code == VMX_EXIT_CPUID)
+		return EXIT_CPUID;
+	e->code = code;
 	vmx_exit_decode(v, e);
-	return off;
+	return e->reason;
+}
+
+static enum runner_next vmx_step(struct runner *r)
+{
+	return step_once(r, &vmx_backend, vmx_enter);
+}
+
+static enum runner_next vmx_slice(struct runner *r)
+{
+	return step_slice(r, &vmx_backend, vmx_enter);
 }
 
 static void vmx_flush(struct vcpu *v)
@@ -320,7 +350,8 @@ const struct backend vmx_backend = {
 	.vcpu_destroy = vmx_vcpu_destroy,
 	.load = vmx_load,
 	.fetch = vmx_state_fetch,
-	.enter = vmx_enter,
+	.step = vmx_step,
+	.slice = vmx_slice,
 	.describe = vmx_exit_describe,
 	.flush = vmx_flush,
 	.flush_address = vmx_flush_address,

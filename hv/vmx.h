@@ -11,9 +11,7 @@
 struct vmx_vcpu {
 	void *vmcs;
 	void *msr_bitmap;
-	bool launched; /* VMRESUME from now on */
 	bool audit;    /* check the VMCS before the next entry */
-	bool window;   /* interrupt-window exiting is on */
 	uint16_t vpid; /* 0: none; every transition flushes */
 	int cpu;       /* where the VMCS is active, -1 nowhere */
 };
@@ -25,8 +23,8 @@ struct vmx_cpu {
 };
 struct vmx_cpu *vmx_this_cpu(void);
 
-/* How an entry went (known to vmx_entry.S): the exit is there, RFLAGS.ZF, RFLAGS.CF, or an NMI came before it. */
-enum vmx_status { VMX_OK = 0, VMX_FAIL_VALID = 1, VMX_FAIL_INVALID = 2, VMX_CANCELLED = 3 };
+/* Why an entry was not made (known to vmx_entry.S): RFLAGS.ZF, RFLAGS.CF, or something is asked of this CPU. */
+enum vmx_status { VMX_FAIL_VALID = 1, VMX_FAIL_INVALID = 2, VMX_ASKED = 3 };
 
 static inline uint64_t vmread(uint64_t field)
 {
@@ -41,10 +39,8 @@ static inline void vmwrite(uint64_t field, uint64_t value)
 	asm volatile("vmwrite %1, %0" : : "r"(field), "r"(value) : "cc", "memory");
 }
 
-/* Guest entry (vmx_entry.S). gpr: struct vcpu.gpr; RSP, RIP and RFLAGS are in the VMCS. Interrupts off. Returns after
- * the next exit (VMX_OK), or with how the entry failed. */
-enum vmx_status vmx_run(uint64_t *gpr, bool launched);
-extern char vmx_entry_start[], vmx_entry_end[], vmx_entry_cancelled[];
+/* vmx_entry.S. It is called by vmx_enter() alone, which knows what registers it loses. */
+extern char vmx_run[], vmx_entry_start[], vmx_entry_end[], vmx_entry_asked[];
 
 /* vmx_preflight.c: struct backend's. */
 const char *vmx_preflight(void);
@@ -58,15 +54,18 @@ void vmx_setup_host_cpu(void);
 /* vmx_state.c: struct vcpu to the VMCS and back. v is loaded. */
 void vmx_state_write(struct vcpu *v);
 void vmx_state_fetch(struct vcpu *v, uint32_t parts);
-void vmx_state_write_event(struct vcpu *v);
+/* VCPU_FLOW. */
+static inline void vmx_state_fetch_flow(struct vcpu *v)
+{
+	v->rflags = vmread(VMCS_GUEST_RFLAGS);
+	v->interrupt_shadow = vmread(VMCS_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS);
+}
 /* The registers that no VMCS field holds: SYSCALL's MSRs, DR0 … DR3, XCR0 and the FPU. */
 void vmx_state_load_registers(struct vcpu *v);
 void vmx_state_save_registers(struct vcpu *v);
 
 /* vmx_exit.c: what an exit was. */
-extern const uint8_t
-	vmx_exit_plain[VMX_EXITS]; /* the enum exit_reason of an exit that its number alone tells, else 0 */
-void vmx_exit_decode(struct vcpu *v, struct exit *e); /* e->code, which is no plain one */
+void vmx_exit_decode(struct vcpu *v, struct exit *e); /* e->code and e->length are known */
 void vmx_exit_describe(struct vcpu *v, struct exit *e);
 
 #endif

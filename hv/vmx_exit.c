@@ -73,18 +73,20 @@ static void redeliver(struct vcpu *v)
 	static const enum event_type type[] = {EVENT_INTERRUPT, EVENT_NONE, EVENT_NMI, EVENT_EXCEPTION,
 		EVENT_SOFT_INTERRUPT, EVENT_SOFT_EXCEPTION, EVENT_SOFT_EXCEPTION, EVENT_NONE};
 	uint32_t info = (uint32_t)vmread(VMCS_VECTORING);
+	struct event event;
 
 	if (!(info & INTERRUPTION_VALID))
 		return;
-	v->event = (struct event){
+	event = (struct event){
 		.type = type[(info & INTERRUPTION_TYPE) >> INTERRUPTION_TYPE_SHIFT],
 		.vector = info & INTERRUPTION_VECTOR,
 		.has_error = info & INTERRUPTION_HAS_ERROR,
 	};
-	if (v->event.has_error)
-		v->event.error = (uint32_t)vmread(VMCS_VECTORING_ERROR_CODE);
-	if (v->event.type == EVENT_SOFT_INTERRUPT || v->event.type == EVENT_SOFT_EXCEPTION)
-		v->event.length = (uint32_t)vmread(VMCS_EXIT_LENGTH);
+	if (event.has_error)
+		event.error = (uint32_t)vmread(VMCS_VECTORING_ERROR_CODE);
+	if (event.type == EVENT_SOFT_INTERRUPT || event.type == EVENT_SOFT_EXCEPTION)
+		event.length = (uint32_t)vmread(VMCS_EXIT_LENGTH);
+	vcpu_set_event(v, event);
 }
 
 static void decode_exception(struct vcpu *v, struct exit *e)
@@ -111,8 +113,6 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 	}
 	e->reason = EXIT_EXCEPTION;
 	e->exception.soft = (info & INTERRUPTION_TYPE) > INTERRUPTION_SOFT_INTERRUPT;
-	if (e->exception.soft)
-		e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
 	e->exception.has_error = info & INTERRUPTION_HAS_ERROR;
 	if (e->exception.has_error)
 		e->exception.error = (uint32_t)vmread(VMCS_EXIT_ERROR_CODE);
@@ -181,16 +181,19 @@ static void decode_dr(struct exit *e)
 
 void vmx_exit_describe(struct vcpu *v, struct exit *e)
 {
-	uint32_t basic = e->code & EXIT_REASON_BASIC;
+	uint32_t basic;
 
 	(void)v;
+	if (e->reason != EXIT_ENTRY_FAILED)
+		e->code = (uint32_t)vmread(VMCS_EXIT_REASON);
+	basic = e->code & EXIT_REASON_BASIC;
 	if (e->reason != EXIT_ENTRY_FAILED || !e->name)
 		e->name = basic < VMX_EXITS && exit_names[basic] ? exit_names[basic] : "unknown VM exit";
 	e->qualification = vmread(VMCS_QUALIFICATION);
 }
 
 /* Exits that are told by their number alone, most of them of instructions. The rest is EXIT_OTHER, 0. */
-const uint8_t vmx_exit_plain[VMX_EXITS] = {
+static const uint8_t plain[VMX_EXITS] = {
 	[VMX_EXIT_INTERRUPT] = EXIT_INTERRUPT,
 	[VMX_EXIT_TRIPLE_FAULT] = EXIT_TRIPLE_FAULT,
 	[VMX_EXIT_INTERRUPT_WINDOW] = EXIT_INTERRUPT_WINDOW,
@@ -225,7 +228,9 @@ void vmx_exit_decode(struct vcpu *v, struct exit *e)
 		decode_exception(v, e);
 		return;
 	}
-	e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
+	e->reason = plain[e->code];
+	if (e->reason)
+		return;
 	e->qualification = vmread(VMCS_QUALIFICATION);
 	switch (e->code) {
 	case VMX_EXIT_INVLPG:

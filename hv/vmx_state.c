@@ -71,6 +71,30 @@ static void write_msrs(const struct vcpu *v)
 	fpu_set_xcr0(v);
 }
 
+static void write_event(const struct vcpu *v)
+{
+	static const uint32_t type[] = {
+		[EVENT_INTERRUPT] = INTERRUPTION_EXTERNAL,
+		[EVENT_NMI] = INTERRUPTION_NMI,
+		[EVENT_EXCEPTION] = INTERRUPTION_EXCEPTION,
+		[EVENT_SOFT_INTERRUPT] = INTERRUPTION_SOFT_INTERRUPT,
+		[EVENT_SOFT_EXCEPTION] = INTERRUPTION_SOFT_EXCEPTION,
+	};
+	const struct event *e = &v->event;
+	uint32_t info = INTERRUPTION_VALID | type[e->type] | e->vector;
+
+	/* ICEBP's #DB is a type of its own. */
+	if (e->type == EVENT_SOFT_EXCEPTION && e->vector == VECTOR_DB)
+		info ^= INTERRUPTION_SOFT_EXCEPTION ^ INTERRUPTION_PRIVILEGED_SOFT;
+	if (e->has_error) {
+		info |= INTERRUPTION_HAS_ERROR;
+		vmwrite(VMCS_ENTRY_ERROR_CODE, e->error);
+	}
+	if (e->type == EVENT_SOFT_INTERRUPT || e->type == EVENT_SOFT_EXCEPTION)
+		vmwrite(VMCS_ENTRY_LENGTH, e->length);
+	vmwrite(VMCS_ENTRY_INTERRUPTION, info);
+}
+
 void vmx_state_write(struct vcpu *v)
 {
 	struct vmx_vcpu *x = v->backend;
@@ -79,15 +103,21 @@ void vmx_state_write(struct vcpu *v)
 	v->changed = 0;
 	if (changed & VCPU_RIP)
 		vmwrite(VMCS_GUEST_RIP, v->rip);
-	if (changed & VCPU_FLOW) {
+	if (changed & VCPU_RSP)
 		vmwrite(VMCS_GUEST_RSP, v->gpr[RSP]);
+	if (changed & VCPU_FLOW) {
 		vmwrite(VMCS_GUEST_RFLAGS, v->rflags);
 		if (!v->interrupt_shadow)
 			vmwrite(VMCS_INTERRUPTIBILITY, 0);
 	}
 	if (changed & VCPU_CR2)
 		write_cr2(v->cr2);
-	if (!(changed & ~(VCPU_RIP | VCPU_FLOW | VCPU_CR2)))
+	if (changed & VCPU_EVENT && v->event.type != EVENT_NONE)
+		write_event(v);
+	if (changed & VCPU_WINDOW)
+		vmwrite(VMCS_CPU_CONTROLS,
+			(vmx_cap.use_cpu & ~CPU_INTERRUPT_WINDOW) | (v->window ? CPU_INTERRUPT_WINDOW : 0));
+	if (!(changed & ~VCPU_EASY))
 		return;
 	x->audit = true;
 	if (changed & VCPU_CONTROL)
@@ -110,6 +140,10 @@ void vmx_state_fetch(struct vcpu *v, uint32_t parts)
 {
 	parts &= v->stale;
 	v->stale &= ~parts;
+	if (parts & VCPU_RSP)
+		v->gpr[RSP] = vmread(VMCS_GUEST_RSP);
+	if (parts & VCPU_FLOW)
+		vmx_state_fetch_flow(v);
 	if (parts & VCPU_CR2)
 		v->cr2 = read_cr2();
 	if (parts & VCPU_CONTROL)
@@ -126,30 +160,6 @@ void vmx_state_fetch(struct vcpu *v, uint32_t parts)
 		v->gdtr = (struct desc_table){vmread(VMCS_GUEST_GDTR_BASE), (uint32_t)vmread(VMCS_GUEST_GDTR_LIMIT)};
 		v->idtr = (struct desc_table){vmread(VMCS_GUEST_IDTR_BASE), (uint32_t)vmread(VMCS_GUEST_IDTR_LIMIT)};
 	}
-}
-
-void vmx_state_write_event(struct vcpu *v)
-{
-	static const uint32_t type[] = {
-		[EVENT_INTERRUPT] = INTERRUPTION_EXTERNAL,
-		[EVENT_NMI] = INTERRUPTION_NMI,
-		[EVENT_EXCEPTION] = INTERRUPTION_EXCEPTION,
-		[EVENT_SOFT_INTERRUPT] = INTERRUPTION_SOFT_INTERRUPT,
-		[EVENT_SOFT_EXCEPTION] = INTERRUPTION_SOFT_EXCEPTION,
-	};
-	const struct event *e = &v->event;
-	uint32_t info = INTERRUPTION_VALID | type[e->type] | e->vector;
-
-	/* ICEBP's #DB is a type of its own. */
-	if (e->type == EVENT_SOFT_EXCEPTION && e->vector == VECTOR_DB)
-		info ^= INTERRUPTION_SOFT_EXCEPTION ^ INTERRUPTION_PRIVILEGED_SOFT;
-	if (e->has_error) {
-		info |= INTERRUPTION_HAS_ERROR;
-		vmwrite(VMCS_ENTRY_ERROR_CODE, e->error);
-	}
-	if (e->type == EVENT_SOFT_INTERRUPT || e->type == EVENT_SOFT_EXCEPTION)
-		vmwrite(VMCS_ENTRY_LENGTH, e->length);
-	vmwrite(VMCS_ENTRY_INTERRUPTION, info);
 }
 
 void vmx_state_load_registers(struct vcpu *v)

@@ -120,6 +120,7 @@
 
 /* ---- 32-bit exit information ---- */
 #define VMCS_INSTRUCTION_ERROR 0x4400
+#define		ERROR_NOT_LAUNCHED 5
 #define VMCS_EXIT_REASON 0x4402
 #define		EXIT_REASON_BASIC 0xffffu
 #define		EXIT_REASON_ENTRY_FAILURE (1u << 31)

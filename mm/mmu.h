@@ -5,6 +5,7 @@
 
 #include "mm/gpte.h"
 #include "mm/lock.h"
+#include "mm/park.h"
 #include "mm/slot.h"
 
 #define MMU_MAX_VCPUS 8
@@ -167,7 +168,8 @@ struct mmu_vcpu {
 	                           * mmu_fault and mmu_translate */
 	atomic32 in_guest;        /* 1 from before the generation check until the first act after the exit */
 	atomic32 cpu;             /* where it runs, for kicks; valid while in_guest */
-	atomic64 seen;            /* generation its TLB on `cpu` is good for; 0 = flush before the next entry */
+	atomic64 seen;            /* generation its TLB on `cpu` is good for; 0 = flush before the next entry, as while
+	                           * root_stale */
 	uint64_t want;            /* generation sampled by the entry that found itself behind */
 	struct shadow *root[4];   /* pinned: level-4 root in [0], or the level-2 shadows of a guest without long mode, one
 	                           * a GiB; 0: a PDPTE that is not present, or whose table is not in RAM */
@@ -231,10 +233,28 @@ enum mmu_entry {
 	MMU_FLUSH,  /* IN_GUEST is 0: flush this vCPU's whole VPID/ASID on this CPU, call mmu_flushed(), try again */
 	MMU_RELOAD, /* IN_GUEST is 0: interrupts on, call mmu_reload(), try again */
 };
-enum mmu_entry mmu_enter(struct mmu_vcpu *v);
+/* What is to be done first by a vCPU that is behind generation g, having said that it enters. */
+enum mmu_entry mmu_behind(struct mmu_vcpu *v, uint64_t g);
+/* cpu: host_cpu(). The numbers are those of the argument in tlb.c. */
+static inline enum mmu_entry mmu_enter(struct mmu_vcpu *v, unsigned cpu)
+{
+	uint64_t g;
+
+	if (cpu != load_relaxed(&v->cpu)) {
+		store_relaxed(&v->cpu, cpu);
+		store_relaxed(&v->seen, 0);
+	}
+	xchg_seq(&v->in_guest, 1);        /* 1 */
+	park("tlb-enter");
+	g = load_seq(&v->mmu->generation); /* 2 */
+	return __builtin_expect(g == load_relaxed(&v->seen), 1) ? MMU_ENTER : mmu_behind(v, g); /* 3 */
+}
 void mmu_flushed(struct mmu_vcpu *v);
 /* First act after an exit, and after a failed entry, before interrupts are opened. */
-void mmu_leave(struct mmu_vcpu *v);
+static inline void mmu_leave(struct mmu_vcpu *v)
+{
+	store_release(&v->in_guest, 0); /* partner: wait_for in tlb.c */
+}
 /* Makes the root current. MMU_RESUME, MMU_RETRY, or MMU_END. */
 enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f);
 /* The hardware's CR3 for this vCPU: valid between MMU_ENTER and the entry. For a guest without long mode it points at four

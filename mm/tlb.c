@@ -8,6 +8,8 @@
  *     seen = g, back to 1                        d yes: kick, wait until IN_GUEST = 0 or seen >= generation
  *   4 enter the guest
  *
+ * 1, 2 and the look at seen are mm/mmu.h's, for every entry passes there. A stale root has seen = 0, so it is behind.
+ *
  * Why it is safe. Store-then-load on both sides: either 2 sees b, and the vCPU flushes after a; or c sees 1, and the
  * invalidator waits for the exit. The kick cannot be eaten between 1 and 4, for interrupts are off and a pending one makes
  * the entry exit at once (tlb.pml). Being behind, the vCPU looks at its root again before it flushes: the root may be what
@@ -76,20 +78,8 @@ static bool roots_live(const struct mmu_vcpu *v)
 	return true;
 }
 
-enum mmu_entry mmu_enter(struct mmu_vcpu *v)
+enum mmu_entry mmu_behind(struct mmu_vcpu *v, uint64_t g)
 {
-	unsigned cpu = host_cpu();
-	uint64_t g;
-
-	if (cpu != load_relaxed(&v->cpu)) {
-		store_relaxed(&v->cpu, cpu);
-		store_relaxed(&v->seen, 0);
-	}
-	xchg_seq(&v->in_guest, 1);        /* 1 */
-	park("tlb-enter");
-	g = load_seq(&v->mmu->generation); /* 2 */
-	if (g == load_relaxed(&v->seen) && !v->root_stale)
-		return MMU_ENTER;
 	store_release(&v->in_guest, 0);
 	if (v->root_stale || !roots_live(v))
 		return MMU_RELOAD;
@@ -100,9 +90,4 @@ enum mmu_entry mmu_enter(struct mmu_vcpu *v)
 void mmu_flushed(struct mmu_vcpu *v)
 {
 	store_release(&v->seen, v->want); /* after the flush; partner: wait_for */
-}
-
-void mmu_leave(struct mmu_vcpu *v)
-{
-	store_release(&v->in_guest, 0); /* partner: wait_for */
 }

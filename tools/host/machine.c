@@ -81,7 +81,7 @@ static bool enter(struct machine *c)
 	for (unsigned i = 0; i < WAITS; i++) {
 		enum mmu_outcome o;
 
-		switch (mmu_enter(&c->vcpu)) {
+		switch (mmu_enter(&c->vcpu, host_cpu())) {
 		case MMU_ENTER:
 			return true;
 		case MMU_FLUSH:

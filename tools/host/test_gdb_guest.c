@@ -69,7 +69,7 @@ static void registers(void **state)
 	assert_int_equal(value, TEST_ENTRY);
 	assert_false(gdb_guest_set_register(v, GDB_RIP, 1UL << 32));
 	assert_true(gdb_guest_set_register(v, GDB_RAX + RSP, 0x9000));
-	assert_int_equal(v->changed, VCPU_FLOW);
+	assert_int_equal(v->changed, VCPU_RSP);
 	assert_true(gdb_guest_register(v, GDB_CS, &value));
 	assert_int_equal(value, 8);
 	assert_false(gdb_guest_set_register(v, GDB_CS, 16));

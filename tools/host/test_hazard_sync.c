@@ -40,7 +40,7 @@ static uint64_t reads_now(struct machine *c)
 {
 	uint64_t value = 0;
 
-	if (mmu_enter(&c->vcpu) != MMU_ENTER)
+	if (mmu_enter(&c->vcpu, host_cpu()) != MMU_ENTER)
 		return 0;
 	machine_inside(c, TEST_VIRT, 0, &value);
 	machine_exit(c);

@@ -157,7 +157,7 @@ static void an_entry_announces_itself_before_it_looks(void **state)
 
 	machine_store(c, TEST_FREE, 1);
 	park_at(c, "tlb-enter", 0, bump);
-	assert_int_equal(mmu_enter(&c->vcpu), MMU_FLUSH);
+	assert_int_equal(mmu_enter(&c->vcpu, host_cpu()), MMU_FLUSH);
 	parked();
 	assert_int_equal(load_relaxed(&c->vcpu.in_guest), 0);
 }
@@ -170,7 +170,7 @@ static void an_entry_that_is_behind_looks_at_its_root(void **state)
 	machine_long_mode(c);
 	machine_store(c, TEST_FREE, 1);
 	mmu_zap_all(&c->mmu);
-	assert_int_equal(mmu_enter(&c->vcpu), MMU_RELOAD);
+	assert_int_equal(mmu_enter(&c->vcpu, host_cpu()), MMU_RELOAD);
 	assert_int_equal(machine_load(c, TEST_FREE), 1);
 }
 

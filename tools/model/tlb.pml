@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Generations, kicks, migration, and the reuse of tables: tlb.c:mmu_enter, mmu_flushed, mmu_leave, tlb_flush, wait_for;
- * mmu.c:replace_root; shadow.c:shadow_kill, shadow_bury, shadow_unpin; hv/runner.c:step.
+/* Generations, kicks, migration, and the reuse of tables: mmu.h:mmu_enter, mmu_leave; tlb.c:mmu_behind, mmu_flushed,
+ * tlb_flush, wait_for; mmu.c:replace_root; shadow.c:shadow_kill, shadow_bury, shadow_unpin; hv/step.h:step.
  *
  * Modelled: one vCPU that may move between two CPUs before each entry, whose id has a TLB on each (translations and
  * paging-structure entries: what was cached through which root); an interrupt line for each CPU, which is looked at in
