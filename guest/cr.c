@@ -106,14 +106,25 @@ enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason
 	return CR_DONE;
 }
 
-enum cr_outcome cr_write_cr3(struct vcpu *v, uint64_t value, const char **reason)
+__attribute__((noinline)) static enum cr_outcome write_cr3(struct vcpu *v, uint64_t value, const char **reason)
 {
 	struct mmu_paging p = paging_now(v);
 
-	if (vcpu_long_mode(v) && value >> v->model->phys_bits)
-		return CR_FAULT;
 	p.cr3 = value;
 	return set_paging(v, p, true, reason);
+}
+
+enum cr_outcome cr_write_cr3(struct vcpu *v, uint64_t value, const char **reason)
+{
+	if (vcpu_long_mode(v)) {
+		if (value >> v->model->phys_bits)
+			return CR_FAULT;
+		if (mmu_load_cr3(&v->mmu, value)) {
+			v->cr3 = value;
+			return CR_FLUSH;
+		}
+	}
+	return write_cr3(v, value, reason);
 }
 
 enum cr_outcome cr_write_cr4(struct vcpu *v, uint64_t value, const char **reason)

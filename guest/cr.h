@@ -20,12 +20,13 @@
 
 enum cr_outcome {
 	CR_DONE,
+	CR_FLUSH, /* done; the backend's flush may come at once, then mmu_flushed(). Of loads of CR3 alone */
 	CR_FAULT, /* #GP(0) */
 	CR_RETRY, /* nothing was changed: run the instruction again later */
 	CR_END,   /* this guest cannot go on: *reason names why */
 };
 
-/* Each leaves v as it was unless it returns CR_DONE. VCPU_CONTROL must not be stale (but for CR3, CR8 and XCR0), for
+/* Each leaves v as it was unless it returns CR_DONE or CR_FLUSH. VCPU_CONTROL must not be stale (but for CR3, CR8 and XCR0), for
  * CR0 VCPU_SEGMENTS neither. *reason is a string constant. Outside sections and locks. (SDM vol. 3, 2.5, 4.1.2, 9.8.5;
  * vol. 2, MOV CR, WRMSR.) */
 enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason);

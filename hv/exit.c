@@ -95,6 +95,13 @@ NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 	return inject_exception(r, e, e->exception.vector, e->exception.has_error, e->exception.error);
 }
 
+NOINLINE static enum runner_next cpuid_exit(struct runner *r, struct exit *e)
+{
+	cpuid_execute(r->v);
+	vcpu_skip(r->v, e->length);
+	return NEXT_ENTER;
+}
+
 NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
@@ -113,7 +120,7 @@ NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 	return NEXT_HALT;
 }
 
-NOINLINE static enum runner_next invlpg(struct runner *r, struct exit *e)
+enum runner_next exit_invlpg(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	gva_t a = e->page_fault.gva;
@@ -147,13 +154,11 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 		vcpu_want_window(r->v, false);
 		return NEXT_ENTER;
 	case EXIT_CPUID:
-		cpuid_execute(r->v);
-		vcpu_skip(r->v, e->length);
-		return NEXT_ENTER;
+		return cpuid_exit(r, e);
 	case EXIT_HLT:
 		return halt(r, e);
 	case EXIT_INVLPG:
-		return invlpg(r, e);
+		return exit_invlpg(r, e);
 	case EXIT_CR_READ:
 		return exit_cr_read(r, e);
 	case EXIT_CR_WRITE:

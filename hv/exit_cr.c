@@ -6,17 +6,17 @@
 #include "hv/runner.h"
 
 /* The register operand of a MOV: 32 bits outside 64-bit mode. */
-static uint64_t operand(struct vcpu *v, unsigned gpr)
+__attribute__((noinline)) static uint64_t wide_operand(struct vcpu *v, uint64_t value)
 {
-	uint64_t value;
-
-	if (gpr == RSP)
-		guests.backend->fetch(v, VCPU_RSP);
-	value = v->gpr[gpr];
-	if (value >> 32 == 0)
-		return value;
 	guests.backend->fetch(v, VCPU_SEGMENTS);
 	return vcpu_64bit(v) ? value : (uint32_t)value;
+}
+
+static inline uint64_t operand(struct vcpu *v, unsigned gpr)
+{
+	if (gpr == RSP)
+		guests.backend->fetch(v, VCPU_RSP);
+	return v->gpr[gpr] >> 32 ? wide_operand(v, v->gpr[gpr]) : v->gpr[gpr];
 }
 
 static void set_operand(struct vcpu *v, unsigned gpr, uint64_t value)
@@ -67,14 +67,27 @@ enum runner_next exit_cr_read(struct runner *r, struct exit *e)
 	return NEXT_ENTER;
 }
 
-enum runner_next exit_cr_write(struct runner *r, struct exit *e)
+static inline enum runner_next write_cr3(struct runner *r, struct exit *e, uint64_t value)
+{
+	struct vcpu *v = r->v;
+	const char *reason;
+	enum cr_outcome o = cr_write_cr3(v, value, &reason);
+
+	if (o != CR_FLUSH)
+		return finish(r, e, o, &reason);
+	guests.backend->flush(v);
+	mmu_flushed(&v->mmu);
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
+/* All but CR3. */
+__attribute__((noinline)) static enum runner_next write_control(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	uint64_t value = e->cr.from_value ? e->cr.value : operand(v, e->cr.gpr);
 	const char *reason = 0;
 
-	if (e->cr.number == 3)
-		return finish(r, e, cr_write_cr3(v, value, &reason), &reason);
 	guests.backend->fetch(v, VCPU_CONTROL);
 	switch (e->cr.number) {
 	case 0:
@@ -88,6 +101,11 @@ enum runner_next exit_cr_write(struct runner *r, struct exit *e)
 	default:
 		return report_crash(r, e, "exit of a write of CR%u", e->cr.number);
 	}
+}
+
+enum runner_next exit_cr_write(struct runner *r, struct exit *e)
+{
+	return e->cr.number == 3 ? write_cr3(r, e, operand(r->v, e->cr.gpr)) : write_control(r, e);
 }
 
 enum runner_next exit_dr(struct runner *r, struct exit *e)

@@ -84,9 +84,10 @@ enum runner_next runner_reload(struct runner *r);
 /* Is this CPU asked for something else than to run a guest? An NMI alone is none: to have looked is enough. Interrupts on. */
 bool runner_asked(void);
 
-/* exit.c: everything that follows from one exit; of a page fault. Interrupts on. */
+/* exit.c: everything that follows from one exit; from two of those that come most. Interrupts on. */
 enum runner_next exit_handle(struct runner *r, struct exit *e);
 enum runner_next exit_page_fault(struct runner *r, struct exit *e);
+enum runner_next exit_invlpg(struct runner *r, struct exit *e);
 /* Another flow has the turn; bounded: a guest that only retries for ten seconds ends. */
 enum runner_next exit_retry(struct runner *r, const struct exit *e);
 

@@ -58,6 +58,12 @@ static STEP_INLINE enum runner_next step(
 			irqoff_end(off, "VM exit");
 			e.reason = EXIT_PAGE_FAULT;
 			return exit_page_fault(r, &e);
+		case EXIT_INVLPG:
+			irqoff_end(off, "VM exit");
+			return exit_invlpg(r, &e);
+		case EXIT_CR_WRITE:
+			irqoff_end(off, "VM exit");
+			return exit_cr_write(r, &e);
 		default:
 			irqoff_end(off, "VM exit");
 			return exit_handle(r, &e);

@@ -266,6 +266,16 @@ static STEP_INLINE bool plain_page_fault(struct exit *e)
 	return true;
 }
 
+static STEP_INLINE bool mov_to_cr(struct exit *e)
+{
+	uint64_t q = vmread(VMCS_QUALIFICATION);
+
+	e->cr.number = q & CR_ACCESS_NUMBER;
+	e->cr.gpr = q >> CR_ACCESS_GPR_SHIFT & 15;
+	e->cr.from_value = false;
+	return (q >> CR_ACCESS_TYPE_SHIFT & 3) == CR_ACCESS_TO;
+}
+
 static STEP_INLINE enum exit_reason vmx_enter(struct vcpu *v, uint32_t *off, struct exit *e)
 {
 	enum vmx_status status;
@@ -300,11 +310,21 @@ static STEP_INLINE enum exit_reason vmx_enter(struct vcpu *v, uint32_t *off, str
 	v->stale = STALE;
 	vmx_state_fetch_flow(v);
 	e->length = (uint8_t)vmread(VMCS_EXIT_LENGTH);
-	if (code == VMX_EXIT_CPUID)
+	switch (code) {
+	case VMX_EXIT_CPUID:
 		return EXIT_CPUID;
-	e->code = code;
-	vmx_exit_decode(v, e);
-	return e->reason;
+	case VMX_EXIT_INVLPG:
+		e->page_fault.gva = gva(vmread(VMCS_QUALIFICATION));
+		return e->reason = EXIT_INVLPG;
+	case VMX_EXIT_CR:
+		if (mov_to_cr(e))
+			return e->reason = EXIT_CR_WRITE;
+		/* fall through */
+	default:
+		e->code = code;
+		vmx_exit_decode(v, e);
+		return e->reason;
+	}
 }
 
 static enum runner_next vmx_step(struct runner *r)

@@ -127,15 +127,12 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 
 static void decode_cr(struct vcpu *v, struct exit *e)
 {
-	uint64_t q = e->qualification;
+	uint64_t q = e->qualification; /* no MOV to one, see vmx_enter() */
 
 	e->cr.number = q & CR_ACCESS_NUMBER;
 	e->cr.gpr = q >> CR_ACCESS_GPR_SHIFT & 15;
 	e->cr.from_value = false;
 	switch (q >> CR_ACCESS_TYPE_SHIFT & 3) {
-	case CR_ACCESS_TO:
-		e->reason = EXIT_CR_WRITE;
-		return;
 	case CR_ACCESS_FROM:
 		e->reason = EXIT_CR_READ;
 		return;
@@ -233,10 +230,6 @@ void vmx_exit_decode(struct vcpu *v, struct exit *e)
 		return;
 	e->qualification = vmread(VMCS_QUALIFICATION);
 	switch (e->code) {
-	case VMX_EXIT_INVLPG:
-		e->reason = EXIT_INVLPG;
-		e->page_fault.gva = gva(e->qualification);
-		return;
 	case VMX_EXIT_CR:
 		decode_cr(v, e);
 		return;

@@ -153,16 +153,20 @@ static bool root_identity(const struct mmu_vcpu *v, unsigned i, gfn_t *f, union 
 	return true;
 }
 
-static void replace_root(struct mmu_vcpu *v, unsigned i, struct shadow *s)
+static inline void replace_root(struct mmu_vcpu *v, unsigned i, struct shadow *s)
 {
-	if (s == v->root[i])
+	struct shadow *old = v->root[i];
+
+	if (s == old)
 		return;
 	if (s) {
 		s->pins++;
 		s->recent = true;
 	}
-	if (v->root[i])
-		shadow_unpin(v->root[i]);
+	if (old && load_relaxed(&old->state) == SHADOW_LIVE)
+		old->pins--; /* it stays, pinned or not */
+	else if (old)
+		shadow_unpin(old);
 	v->root[i] = s;
 	v->near.generation = 0;
 	store_relaxed(&v->seen, 0); /* any change of root flushes the id */
@@ -275,6 +279,34 @@ enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, 
 	v->root_stale = true;
 	store_relaxed(&v->seen, 0);
 	return mmu_reload(v, f) == MMU_END ? MMU_END : MMU_RESUME; /* a RETRY is done again before the entry */
+}
+
+/* As sync_all, load_root and mmu_set_paging do it when sync_all would find nothing, then an entry that stops at the flush (3 in
+ * tlb.c). The guest does not run meanwhile, so nothing is cached between this look at the generation and the entry's own; a
+ * kill that the look at the root misses comes before a bump that the entry does not miss. The new root has the old one's
+ * role, for nothing but CR3 changes. */
+bool mmu_load_cr3(struct mmu_vcpu *v, uint64_t cr3)
+{
+	struct mmu *m = v->mmu;
+	struct shadow *old = v->root[0], *s = old;
+	gfn_t g = gpa_gfn(gpa(cr3 & GPTE_ADDRESS));
+	bool there;
+
+	if (v->root_stale)
+		return false;
+	lock_take(&m->lock);
+	v->want = load_seq(&m->generation); /* before the look at the root */
+	if (s->gfn.v != g.v)
+		s = shadow_find(m, g, s->role);
+	there = s && load_relaxed(&s->state) == SHADOW_LIVE && !shadow_pending(m, false) && !mmu_moving(m);
+	if (there)
+		replace_root(v, 0, s);
+	lock_drop(&m->lock);
+	if (!there)
+		return false;
+	v->paging.cr3 = cr3;
+	store_relaxed(&v->seen, 0); /* until mmu_flushed() */
+	return true;
 }
 
 hpa_t mmu_root(const struct mmu_vcpu *v)

@@ -220,6 +220,11 @@ void mmu_vcpu_destroy(struct mmu_vcpu *v);
  * policy). MMU_RESUME, MMU_RETRY (nothing was changed; call again) or MMU_END (a mode not supported, named). */
 enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, struct mmu_fault *f);
 
+/* The same for a load of CR3 in long mode, when it is only to make a root current that is there. False: it is not, or something
+ * waits to be synced; nothing was changed. Else what MMU_FLUSH asks for may be done at once: the entry would only find that it
+ * is behind, and begin anew. */
+bool mmu_load_cr3(struct mmu_vcpu *v, uint64_t cr3);
+
 /* A #PF exit at `a` with the hardware's error code. cpl: 0 … 3. Outside sections, locks; interrupts on. */
 enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f);
 
@@ -249,7 +254,10 @@ static inline enum mmu_entry mmu_enter(struct mmu_vcpu *v, unsigned cpu)
 	g = load_seq(&v->mmu->generation); /* 2 */
 	return __builtin_expect(g == load_relaxed(&v->seen), 1) ? MMU_ENTER : mmu_behind(v, g); /* 3 */
 }
-void mmu_flushed(struct mmu_vcpu *v);
+static inline void mmu_flushed(struct mmu_vcpu *v)
+{
+	store_release(&v->seen, v->want); /* after the flush; partner: wait_for in tlb.c */
+}
 /* First act after an exit, and after a failed entry, before interrupts are opened. */
 static inline void mmu_leave(struct mmu_vcpu *v)
 {

@@ -86,8 +86,3 @@ enum mmu_entry mmu_behind(struct mmu_vcpu *v, uint64_t g)
 	v->want = g;
 	return MMU_FLUSH;
 }
-
-void mmu_flushed(struct mmu_vcpu *v)
-{
-	store_release(&v->seen, v->want); /* after the flush; partner: wait_for */
-}

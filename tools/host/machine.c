@@ -279,12 +279,26 @@ void machine_invlpg(struct machine *c, uint64_t at)
 	memset(cache(c)->psc, 0, sizeof cache(c)->psc); /* of every address (4.10.4.1) */
 }
 
+enum mmu_outcome machine_try_set(struct machine *c, const struct mmu_paging *p)
+{
+	const struct mmu_paging *now = &c->vcpu.paging;
+
+	machine_exit(c);
+	/* as guest/cr.c and hv/exit_cr.c have it */
+	if (c->vcpu.mode == PAGING_LONG && p->cr0 == now->cr0 && p->cr4 == now->cr4 && p->efer == now->efer &&
+		mmu_load_cr3(&c->vcpu, p->cr3)) {
+		memset(cache(c), 0, sizeof *cache(c));
+		mmu_flushed(&c->vcpu);
+		return MMU_RESUME;
+	}
+	return mmu_set_paging(&c->vcpu, p, &c->fault);
+}
+
 void machine_set(struct machine *c, const struct mmu_paging *p)
 {
 	enum mmu_outcome o;
 
-	machine_exit(c);
-	for (unsigned i = 0; (o = mmu_set_paging(&c->vcpu, p, &c->fault)) == MMU_RETRY && i < WAITS; i++)
+	for (unsigned i = 0; (o = machine_try_set(c, p)) == MMU_RETRY && i < WAITS; i++)
 		host_relax();
 	if (o != MMU_RESUME)
 		die("paging refused", p->cr3);

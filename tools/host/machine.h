@@ -57,6 +57,7 @@ void machine_invlpg(struct machine *c, uint64_t at);
 void machine_cr3(struct machine *c, uint64_t root);
 /* All paging registers at once. */
 void machine_set(struct machine *c, const struct mmu_paging *p);
+enum mmu_outcome machine_try_set(struct machine *c, const struct mmu_paging *p); /* MMU_RETRY, MMU_END: refused */
 void machine_paging(struct machine *c, uint64_t cr0, uint64_t root, uint64_t efer);
 
 /* Guest page tables, built by the guest's own stores through an identity mapping (or with paging off). */

@@ -128,6 +128,7 @@ static void load_cr3_beside_it(struct machine *c)
 	(void)c;
 	host_thread_cpu(1);
 	machine_exit(&test_second);
+	assert_false(mmu_load_cr3(&test_second.vcpu, test_second.vcpu.paging.cr3));
 	assert_int_equal(mmu_set_paging(&test_second.vcpu, &test_second.vcpu.paging, &test_second.fault), MMU_RETRY);
 }
 
@@ -309,6 +310,7 @@ static void rely_on_it(struct machine *c)
 	(void)c;
 	machine_exit(&test_second);
 	host_thread_cpu(1);
+	assert_false(mmu_load_cr3(v, v->paging.cr3));
 	assert_int_equal(mmu_set_paging(v, &v->paging, &test_second.fault), MMU_RETRY);
 	assert_false(mmu_invlpg(v, gva(TEST_VIRT)));
 	assert_true(v->sync_wanted);

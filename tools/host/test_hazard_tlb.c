@@ -174,6 +174,20 @@ static void an_entry_that_is_behind_looks_at_its_root(void **state)
 	assert_int_equal(machine_load(c, TEST_FREE), 1);
 }
 
+/* H30: CR3 is loaded with a root that died while its vCPU was outside. */
+static void a_dead_root_is_not_loaded(void **state)
+{
+	struct machine *c = *state;
+
+	machine_long_mode(c);
+	machine_store(c, TEST_FREE, 1);
+	machine_exit(c);
+	assert_true(mmu_load_cr3(&c->vcpu, c->vcpu.paging.cr3));
+	mmu_zap_all(&c->mmu);
+	assert_false(mmu_load_cr3(&c->vcpu, c->vcpu.paging.cr3));
+	assert_int_equal(machine_load(c, TEST_FREE), 1);
+}
+
 /* H47: INVLPG on one CPU, and back on the other with the same id. */
 static void a_vcpu_that_comes_back_to_a_cpu_flushes_there(void **state)
 {
@@ -384,6 +398,7 @@ int main(void)
 		HAZARD_TEST(a_harvest_waits_for_every_acknowledgement),
 		HAZARD_TEST(an_entry_announces_itself_before_it_looks),
 		HAZARD_TEST(an_entry_that_is_behind_looks_at_its_root),
+		HAZARD_TEST(a_dead_root_is_not_loaded),
 		HAZARD_TEST(a_vcpu_that_comes_back_to_a_cpu_flushes_there),
 		HAZARD_TEST(one_invlpg_drops_every_piece_of_a_large_page),
 		HAZARD_TEST(one_invlpg_narrows_every_piece_of_a_large_page),

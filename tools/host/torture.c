@@ -100,8 +100,7 @@ static void reload(struct vcpu *v)
 {
 	struct mmu_paging p = v->machine.vcpu.paging;
 
-	machine_exit(&v->machine);
-	while (mmu_set_paging(&v->machine.vcpu, &p, &v->machine.fault) == MMU_RETRY)
+	while (machine_try_set(&v->machine, &p) == MMU_RETRY)
 		host_relax();
 }
 

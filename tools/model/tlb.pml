@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Generations, kicks, migration, and the reuse of tables: mmu.h:mmu_enter, mmu_leave; tlb.c:mmu_behind, mmu_flushed,
- * tlb_flush, wait_for; mmu.c:replace_root; shadow.c:shadow_kill, shadow_bury, shadow_unpin; hv/step.h:step.
+ * tlb_flush, wait_for; mmu.c:replace_root, mmu_load_cr3; shadow.c:shadow_kill, shadow_bury, shadow_unpin; hv/step.h:step.
  *
  * Modelled: one vCPU that may move between two CPUs before each entry, whose id has a TLB on each (translations and
  * paging-structure entries: what was cached through which root); an interrupt line for each CPU, which is looked at in
@@ -24,6 +24,8 @@
  *  run: root not pinned | wrong | -DROOT -DNO_PIN
  *  run: no flush after a change of root | wrong | -DROOT -DKEEP_ROOT_SEEN
  *  run: interrupts on before the entry | stuck | -DTABLE -DIRQ_ON | quick
+ *  run: flush ahead: root looked at first | wrong | -DROOT -DAHEAD_LATE
+ *  run: flush ahead without a look at the root | wrong | -DROOT -DAHEAD_BLIND
  *  run: generation bumped before the change | wrong | -DTABLE -DBUMP_FIRST
  *  run: exit does not clear IN_GUEST | stuck | -DTABLE -DNO_LEAVE
  *  run: seen read after flush (no harm) | ok | -DTABLE -DLATE_WANT
@@ -162,6 +164,28 @@ end_spin:	irq[cpu]; /* spins: nothing but a kick ends it */
 	:: skip
 	fi;
 #endif
+	/* the guest loads CR3 with a root that is there: mmu_load_cr3, and the flush at once */
+	if
+	:: turns < 3 ->
+#ifndef AHEAD_LATE
+		want = gen;
+#endif
+		if
+#ifndef AHEAD_BLIND
+		:: root == 1 && dying
+#endif
+		:: root != 1 || !dying ->
+#ifdef AHEAD_LATE
+			want = gen;
+#endif
+			atomic { flush_id(cpu) };
+			seen = want
+#ifdef AHEAD_BLIND
+		:: root == 1 && dying -> atomic { flush_id(cpu) }; seen = want
+#endif
+		fi
+	:: skip
+	fi;
 	if
 	:: turns < 3 -> goto entry
 	:: turns == 3 -> goto again
