@@ -99,7 +99,7 @@ struct vcpu {
 	bool interrupt_shadow; /* STI / MOV SS blocking */
 	bool nmi_blocked;
 
-	/* progress check: the same fault again and again */
+	/* progress check: the same fault again and again. rip and error are of a fault at gva, or of none that counts */
 	uint64_t last_rip, last_gva;
 	uint32_t last_error, repeats; /* 0 again when it got as far as another instruction, or an exception */
 	uint64_t repeat_since; /* TSC at the first of them */

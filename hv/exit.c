@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What follows from an exit: one switch. */
-#include "guest/cpuid.h"
 #include "hv/gdb_stub.h"
-#include "hv/runner.h"
+#include "hv/step.h"
 
 #define NOINLINE __attribute__((noinline))
 
@@ -24,14 +23,13 @@ enum runner_next exit_retry(struct runner *r, const struct exit *e)
 	return NEXT_YIELD;
 }
 
-static enum runner_next repaired(struct runner *r, struct exit *e)
+static enum runner_next repaired_again(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	uint64_t now;
 
-	if (v->rip != v->last_rip || e->page_fault.gva.v != v->last_gva || e->page_fault.error != v->last_error) {
+	if (v->rip != v->last_rip || e->page_fault.error != v->last_error) {
 		v->last_rip = v->rip;
-		v->last_gva = e->page_fault.gva.v;
 		v->last_error = e->page_fault.error;
 		v->repeats = 0;
 		return NEXT_ENTER;
@@ -50,29 +48,22 @@ static enum runner_next repaired(struct runner *r, struct exit *e)
 		r, e, "no progress: the page fault at 0x%lx was repaired %u times", v->last_gva, REPEATS_MAX);
 }
 
-enum runner_next exit_page_fault(struct runner *r, struct exit *e)
+enum runner_next exit_page_fault(struct runner *r, struct exit *e, enum mmu_outcome o, const struct mmu_fault *f)
 {
-	struct vcpu *v = r->v;
-	struct mmu_fault f;
-
-	if (v->mmu.smap) {
-		guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_FLOW);
-		vcpu_note_ac(v);
-	}
-	switch (mmu_fault(&v->mmu, e->page_fault.gva, e->page_fault.error, &f)) {
+	switch (o) {
 	case MMU_RESUME:
-		return repaired(r, e);
+		return repaired_again(r, e);
 	case MMU_INJECT:
-		vcpu_set_cr2(v, f.gva.v);
-		return inject_exception(r, e, VECTOR_PF, true, f.error);
+		vcpu_set_cr2(r->v, f->gva.v);
+		return inject_exception(r, e, VECTOR_PF, true, f->error);
 	case MMU_RETRY:
 		return exit_retry(r, e);
 	case MMU_MMIO:
-		return report_crash(r, e, "access to 0x%lx, where there is no memory", f.gpa.v);
+		return report_crash(r, e, "access to 0x%lx, where there is no memory", f->gpa.v);
 	case MMU_EMULATE:
 		return report_crash(r, e, "an instruction that would have to be emulated");
 	default:
-		return report_crash(r, e, "%s", f.reason);
+		return report_crash(r, e, "%s", f->reason);
 	}
 }
 
@@ -120,16 +111,14 @@ NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 	return NEXT_HALT;
 }
 
-enum runner_next exit_invlpg(struct runner *r, struct exit *e)
+NOINLINE static enum runner_next page_fault(struct runner *r, struct exit *e)
 {
-	struct vcpu *v = r->v;
-	gva_t a = e->page_fault.gva;
+	return step_page_fault(r, r->v, e);
+}
 
-	/* Of an address that is not canonical nothing can be cached. */
-	if (vcpu_canonical(a.v) && mmu_invlpg(&v->mmu, a))
-		guests.backend->flush_address(v, a);
-	vcpu_skip(v, e->length);
-	return NEXT_ENTER;
+NOINLINE static enum runner_next invlpg(struct runner *r, struct exit *e)
+{
+	return step_invlpg(r->v, guests.backend, e);
 }
 
 NOINLINE static enum runner_next described(struct runner *r, struct exit *e, const char *what)
@@ -143,7 +132,7 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 {
 	switch (e->reason) {
 	case EXIT_PAGE_FAULT:
-		return exit_page_fault(r, e);
+		return page_fault(r, e);
 	case EXIT_EXCEPTION:
 		return exception(r, e);
 	case EXIT_INTERRUPT:
@@ -158,7 +147,7 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 	case EXIT_HLT:
 		return halt(r, e);
 	case EXIT_INVLPG:
-		return exit_invlpg(r, e);
+		return invlpg(r, e);
 	case EXIT_CR_READ:
 		return exit_cr_read(r, e);
 	case EXIT_CR_WRITE:

@@ -84,10 +84,10 @@ enum runner_next runner_reload(struct runner *r);
 /* Is this CPU asked for something else than to run a guest? An NMI alone is none: to have looked is enough. Interrupts on. */
 bool runner_asked(void);
 
-/* exit.c: everything that follows from one exit; from two of those that come most. Interrupts on. */
+/* exit.c: everything that follows from one exit. Interrupts on. */
 enum runner_next exit_handle(struct runner *r, struct exit *e);
-enum runner_next exit_page_fault(struct runner *r, struct exit *e);
-enum runner_next exit_invlpg(struct runner *r, struct exit *e);
+/* Of a page fault, when mmu_fault() has said o: all but the first repair of it. */
+enum runner_next exit_page_fault(struct runner *r, struct exit *e, enum mmu_outcome o, const struct mmu_fault *f);
 /* Another flow has the turn; bounded: a guest that only retries for ten seconds ends. */
 enum runner_next exit_retry(struct runner *r, const struct exit *e);
 

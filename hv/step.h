@@ -22,6 +22,35 @@
 
 typedef enum exit_reason step_enter(struct vcpu *v, uint32_t *off, struct exit *e);
 
+/* Two that come by the million. */
+static STEP_INLINE enum runner_next step_page_fault(struct runner *r, struct vcpu *v, struct exit *e)
+{
+	struct mmu_fault f;
+	enum mmu_outcome o;
+
+	if (v->mmu.smap) {
+		guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_FLOW);
+		vcpu_note_ac(v);
+	}
+	o = mmu_fault(&v->mmu, e->page_fault.gva, e->page_fault.error, &f);
+	if (o != MMU_RESUME || e->page_fault.gva.v == v->last_gva)
+		return exit_page_fault(r, e, o, &f);
+	v->last_gva = e->page_fault.gva.v;
+	v->repeats = 0;
+	return NEXT_ENTER;
+}
+
+static STEP_INLINE enum runner_next step_invlpg(struct vcpu *v, const struct backend *b, const struct exit *e)
+{
+	gva_t a = e->page_fault.gva;
+
+	/* Of an address that is not canonical nothing can be cached. */
+	if (vcpu_canonical(a.v) && mmu_invlpg(&v->mmu, a))
+		b->flush_address(v, a);
+	vcpu_skip(v, e->length);
+	return NEXT_ENTER;
+}
+
 /* once: the guest is entered no more than once. v is r's. */
 static STEP_INLINE enum runner_next step(
 	struct runner *r, struct vcpu *v, bool once, const struct backend *b, step_enter *enter)
@@ -57,10 +86,10 @@ static STEP_INLINE enum runner_next step(
 		case EXIT_PAGE_FAULT:
 			irqoff_end(off, "VM exit");
 			e.reason = EXIT_PAGE_FAULT;
-			return exit_page_fault(r, &e);
+			return step_page_fault(r, v, &e);
 		case EXIT_INVLPG:
 			irqoff_end(off, "VM exit");
-			return exit_invlpg(r, &e);
+			return step_invlpg(v, b, &e);
 		case EXIT_CR_WRITE:
 			irqoff_end(off, "VM exit");
 			return exit_cr_write(r, &e);

@@ -67,9 +67,9 @@ static void vmptrld(const struct vmx_vcpu *x)
 
 static void invvpid(uint64_t type, struct invvpid_descriptor d)
 {
-	uint8_t failed;
+	bool failed;
 
-	asm volatile("invvpid %1, %2\n\tsetbe %0" : "=q"(failed) : "m"(d), "r"(type) : "cc", "memory");
+	asm volatile("invvpid %1, %2" : "=@ccbe"(failed) : "m"(d), "r"(type) : "memory");
 	CHECK(!failed);
 }
 
