@@ -19,7 +19,7 @@ static const char *const level_prefix[] = {
 
 unsigned host_cpu(void)
 {
-	return this_cpu()->index;
+	return this_cpu_index();
 }
 
 unsigned host_cpus(void)

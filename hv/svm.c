@@ -15,7 +15,7 @@ static atomic32 asids; /* handed out so far, never again */
 
 struct svm_cpu *svm_this_cpu(void)
 {
-	return &cpus[host_cpu()];
+	return &cpus[this_cpu_index()];
 }
 
 static void vmsave(const struct vmcb *m)

@@ -26,7 +26,7 @@ static atomic32 vpids; /* handed out so far, never again */
 
 struct vmx_cpu *vmx_this_cpu(void)
 {
-	return &cpus[host_cpu()];
+	return &cpus[this_cpu_index()];
 }
 
 /* One page below anywhere, its first word the revision: a VMXON region or a VMCS. */
