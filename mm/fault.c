@@ -229,6 +229,7 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 
 	if (!s || load_relaxed(&s->state) != SHADOW_LIVE) {
 		v->root_stale = true;
+		store_relaxed(&v->seen, 0); /* so that the entry sees it */
 		todo->wait = true;
 		return MMU_RETRY;
 	}
