@@ -72,6 +72,33 @@ static void an_install_without_its_entry_is_in_the_next_harvest(void **state)
 	a_harvest_ends_at(*state, "leaf-stored", store);
 }
 
+/* The level-1 table is there and in step, the leaf is not: the quick path. */
+static void prepare_quick(struct machine *c)
+{
+	uint64_t root = two_vcpus(c, TEST_FREE | TEST_RW | GPTE_A | GPTE_D);
+
+	machine_map(c, root, TEST_VIRT + PAGE_SIZE, FRAME_A | TEST_RW | GPTE_A | GPTE_D, 1);
+	machine_cr3(c, root);
+	mmu_zap_all(&c->mmu);
+	machine_cr3(c, root);
+	machine_load(c, TEST_VIRT + PAGE_SIZE);
+	assert_int_equal(machine_spte(c, TEST_VIRT), 0);
+	assert_int_equal(replica_round(&replica, 0), LOG_DONE);
+}
+
+/* H5: the same on the quick path, and its other half. */
+static void a_quick_install_without_its_entry_is_in_the_next_harvest(void **state)
+{
+	prepare_quick(*state);
+	a_harvest_ends_at(*state, "leaf-stored", store);
+}
+
+static void a_quick_install_without_its_bit_is_in_the_next_harvest(void **state)
+{
+	prepare_quick(*state);
+	a_harvest_ends_at(*state, "leaf-linked", store);
+}
+
 /* H5: the spte and its entry are there, the bit is not. */
 static void an_install_without_its_bit_is_in_the_next_harvest(void **state)
 {
@@ -179,6 +206,8 @@ int main(void)
 		PUBLISH_TEST(an_install_without_its_entry_is_in_the_next_harvest),
 		PUBLISH_TEST(an_install_without_its_bit_is_in_the_next_harvest),
 		PUBLISH_TEST(a_harvest_waits_for_an_install),
+		PUBLISH_TEST(a_quick_install_without_its_entry_is_in_the_next_harvest),
+		PUBLISH_TEST(a_quick_install_without_its_bit_is_in_the_next_harvest),
 		PUBLISH_TEST(a_host_store_is_in_the_next_harvest),
 		PUBLISH_TEST(a_harvest_waits_for_a_host_store),
 		PUBLISH_TEST(a_change_in_place_does_not_bring_w_back),
