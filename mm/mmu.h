@@ -278,6 +278,10 @@ enum mmu_outcome mmu_translate(struct mmu_vcpu *v, gva_t a, uint32_t access, gpa
  * done). Stores mark pages dirty and drop shadows of page tables they hit. Outside sections and locks. */
 bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes);
 bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes);
+/* An atomic store of 1, 2, 4, 8 or 16 bytes at a, all in one page (16: aligned), if *expected is there; else *expected becomes
+ * what is. The rest as mmu_write. */
+enum mmu_exchange { MMU_EXCHANGED, MMU_DIFFERS, MMU_NO_RAM };
+enum mmu_exchange mmu_cmpxchg(struct mmu *m, gpa_t a, void *expected, const void *value, unsigned bytes);
 /* RAM pages of this guest in all. */
 uint64_t mmu_pages(const struct mmu *m);
 
