@@ -7,6 +7,7 @@
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
 #   make torture    random operations with real threads    (SECONDS=n in all, SEED=s)
+#   make fuzz       AFL++ on the emulator                  (SECONDS=n)
 #   make mutants    broken variants that tests must catch     make models    the protocols' models
 # CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
 
@@ -63,7 +64,7 @@ UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
 UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
 IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
 
-.PHONY: all images run torture mutants models check check-nested iso lint bench bench-host clean deps deps-bench-host tests
+.PHONY: all images run torture fuzz deps-fuzz mutants models check check-nested iso lint bench bench-host clean deps deps-bench-host tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -76,6 +77,9 @@ deps:
 
 deps-bench-host:
 	@tools/deps bench-host
+
+deps-fuzz:
+	@tools/deps fuzz
 
 # ---- the hypervisor ----
 
@@ -237,6 +241,16 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 	for t in $(TORTURE); do \
 		echo "$$t:"; setarch -R $(BUILD)/host/$${t%.*}/torture $$each $(SEED) $${t#*.}; \
 	done
+
+# The emulator under AFL++, with sanitizers.
+FUZZED := tools/host/fuzz_emulate.c $(wildcard guest/insn*.c guest/emulate*.c) guest/alu.c guest/segment.c guest/vcpu.c
+$(BUILD)/fuzz_emulate: $(FUZZED) $(wildcard guest/*.h) | deps-fuzz
+	$(call say,CC)
+	$(Q)AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast -std=gnu11 -g -O2 -Wall -Wextra -I. \
+		-fno-strict-aliasing $(FUZZED) -lZydis -o $@
+
+fuzz: $(BUILD)/fuzz_emulate
+	tools/fuzz $(BUILD) $(SECONDS)
 
 # Spin models of the protocols: the rules verified, the broken variants refuted.
 models: | deps
