@@ -19,7 +19,7 @@
 enum mmu_outcome {
 	MMU_RESUME,  /* repaired: run the instruction again */
 	MMU_INJECT,  /* the guest's own fault: inject #PF (or what fault->vector says) with fault->error and fault->gva */
-	MMU_EMULATE, /* a write that must be emulated (not produced yet) */
+	MMU_EMULATE, /* a write to RAM at fault->gpa that the guest may do and the hardware must not: to be emulated */
 	MMU_MMIO,    /* no RAM at fault->gpa */
 	MMU_RETRY,   /* waits for another flow: back to the run loop, then the instruction again */
 	MMU_END,     /* this guest cannot go on: fault->reason names why (a string constant) */
