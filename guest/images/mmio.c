@@ -2,7 +2,7 @@
 /* mmio: instructions on memory that is not there, which reads all ones and ignores writes; so each has one right result, in
  * registers, flags, and what lies in RAM beside. MOV and its kin, XCHG, XADD, CMPXCHG (8B, 16B), BT …, arithmetic, strings,
  * with LOCK, REP and segment overrides, in 64-, 32- and 16-bit code, without paging and in each paging mode; operands half in
- * RAM; faults amidst. Needs less than 512 MiB of RAM, for there the hole begins. It does not pass where such memory reads
+ * RAM; faults amidst. And, under SMAP, on RAM that the hypervisor must not open to the supervisor. Needs less than 512 MiB of RAM, for there the hole begins. It does not pass where such memory reads
  * as something else (as QEMU's own does).
  */
 #include "guest/images/lib.h"
@@ -371,6 +371,60 @@ static void rights(void)
 	report((*entry & (PTE_A | PTE_D)) == (PTE_A | PTE_D), "a write sets D: %lx", *entry);
 }
 
+/* ---- under SMAP: read-only pages of the user's, that CR0.WP = 0 lets the supervisor write while AC is set ---- */
+
+#define T (USER + 0x20000) /* two pages of RAM, all ones */
+
+/* A piece, and the 8 bytes that it leaves at T + offset. */
+static const struct {
+	struct piece piece;
+	uint64_t offset, right;
+} stores_to_user[] = {
+	{{"XADD", xadd4, {.b = T, .c = 3}, {.b = T, .c = 0xffffffff, .flags = CF | AF}}, 0, 0xffffffff00000002},
+	{{"XCHG", xchg_high, {.b = T, .c = 0x1234}, {.b = T, .c = 0xff34}}, 0, 0xffffffffffffff12},
+	{{"CMPXCHG", cmpxchg8, {.b = T, .a = ONES, .c = 7}, {.b = T, .a = ONES, .c = 7, .flags = ZF | PF}}, 0, 7},
+	{{"CMPXCHG, not equal", cmpxchg8, {.b = T, .a = 1}, {.b = T, .a = ONES, .flags = CF | AF}}, 0, ONES},
+	{{"CMPXCHG16B", pair16, {.di = T, .a = ONES, .d = ONES, .c = 9}, {.di = T, .a = ONES, .d = ONES, .c = 9, .flags = ZF}}, 8, 9},
+	{{"INC, not aligned", inc4, {.b = T + 3}, {.b = T + 3, .flags = PF | AF | ZF}}, 0, 0xff00000000ffffff},
+	{{"BTR far away", btr_reg, {.b = T + 0x1000, .c = -0x7fffu & 0xffffffff},
+		{.b = T + 0x1000, .c = -0x7fffu & 0xffffffff, .flags = CF}}, 0, 0xfffffffffffffffd},
+	{{"ADD over a page's end", add_mixed, {.b = T + PAGE - 4, .a = 0x700000001}, {.b = T + PAGE - 4, .a = 0x700000001,
+		.flags = CF | AF | PF}}, PAGE - 4, 0x700000000},
+	{{"REP STOS", stos, {.di = T, .c = LONG_REP, .a = 5}, {.di = T + 8 * LONG_REP, .a = 5}}, 8 * (LONG_REP - 1), 5},
+	{{"REP MOVS", movs1, {.si = (uint64_t)early, .di = T + 1, .c = 4}, {.si = (uint64_t)early + 4, .di = T + 5}}, 0, ONES},
+};
+
+static void supervisor_stores(void)
+{
+	uint64_t cr4 = cr4_read();
+
+	if (!cpu_has_smap()) {
+		skip("this CPU has no SMAP");
+		return;
+	}
+	paging_map(boot_root, T, frames, 2 * PAGE, 1, PTE_P | PTE_U);
+	paging_load(boot_root);
+	mmio_selector = SEL_CODE64;
+	cr0_set_wp(false);
+	cr4_write(cr4 | CR4_SMAP);
+	for (unsigned i = 0; i < sizeof stores_to_user / sizeof *stores_to_user; i++) {
+		struct piece p = stores_to_user[i].piece;
+		volatile uint64_t *at = (volatile uint64_t *)(frames + stores_to_user[i].offset);
+
+		if (p.code == pair16 && !(cpuid(1, 0).c & CPUID_CX16))
+			continue;
+		memset((void *)frames, 0xff, 2 * PAGE);
+		p.in.flags |= FLAGS_AC;
+		run(&p, ONES);
+		if (*at != stores_to_user[i].right)
+			deviation("%s leaves %lx, not %lx", p.name, *at, stores_to_user[i].right);
+	}
+	flags_set_ac(false);
+	cr4_write(cr4);
+	cr0_set_wp(true);
+	report(!deviations(), "stores by CR0.WP = 0 under SMAP");
+}
+
 static void check_early(void)
 {
 	static const char *const modes[] = {"without paging", "with 32-bit paging", "with PAE paging"};
@@ -421,5 +475,6 @@ void image_main(void)
 	mixed();
 	faults();
 	rights();
+	supervisor_stores();
 	costs();
 }
