@@ -29,7 +29,7 @@ static inline void step_set_gpr(struct vcpu *v, unsigned n, uint64_t value, unsi
 {
 	v->gpr[n] = insn_merge(v->gpr[n], value, bytes);
 	if (n == RSP)
-		v->changed |= VCPU_FLOW;
+		v->changed |= VCPU_RSP;
 }
 
 static inline void step_set_flags(struct vcpu *v, uint64_t flags)

@@ -114,7 +114,7 @@ enum runner_next exit_emulate(struct runner *r, struct exit *e, gpa_t a)
 
 	if (v->event.type != EVENT_NONE)
 		return report_crash(r, e, "the delivery of an event accesses 0x%lx: not emulated", a.v);
-	guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_CONTROL);
+	guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_CONTROL | VCPU_FLOW | VCPU_RSP);
 	if (!decode(r, e, a, &i, &next))
 		return next;
 	o = emulate(v, &i, &memory, &f);

@@ -249,7 +249,7 @@ static void registers_that_the_hardware_holds_are_noted(void **state)
 	ram[0x700] = 0x7f;
 	assert_int_equal(RUN(load_rsp, 64), EMULATE_DONE);
 	assert_int_equal(vcpu.gpr[RSP], 0x7f);
-	assert_true(vcpu.changed & VCPU_FLOW && vcpu.changed & VCPU_RIP);
+	assert_true(vcpu.changed & VCPU_RSP && vcpu.changed & VCPU_RIP);
 	vcpu.changed = 0;
 	assert_int_equal(RUN(load_high, 64), EMULATE_DONE);
 	assert_int_equal(vcpu.gpr[RCX], 0x7f00);
