@@ -7,6 +7,7 @@
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
 #   make torture    random operations with real threads    (SECONDS=n in all, SEED=s)
+#   make fuzz       AFL++ on the emulator                  (SECONDS=n)
 #   make mutants    broken variants that tests must catch     make models    the protocols' models
 # CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
 
@@ -46,6 +47,7 @@ IMAGES += wide
 IMAGES += kick
 IMAGES += bootstate
 IMAGES += greedy
+IMAGES += mmio
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
@@ -63,7 +65,7 @@ UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
 UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
 IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
 
-.PHONY: all images run torture mutants models check check-nested iso lint bench bench-host clean deps deps-bench-host tests
+.PHONY: all images run torture fuzz deps-fuzz mutants models check check-nested iso lint bench bench-host clean deps deps-bench-host tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -76,6 +78,9 @@ deps:
 
 deps-bench-host:
 	@tools/deps bench-host
+
+deps-fuzz:
+	@tools/deps fuzz
 
 # ---- the hypervisor ----
 
@@ -132,6 +137,7 @@ $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest
 	$(Q)$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
 
 $(BUILD)/guest/smp_storm.elf $(BUILD)/guest/kick.elf: $(BUILD)/guest/smp.o
+$(BUILD)/guest/mmio.elf: $(BUILD)/guest/mmio_engine.o
 $(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
 
 # ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----
@@ -160,8 +166,9 @@ $(BUILD)/host/$1/lib.a: $(HOST_LIB:%.c=$(BUILD)/host/$1/%.o)
 
 $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
 	$$(call say,CC)
-	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$(WRAP) $$^ -lcmocka -o $$@
+	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$(WRAP) $$^ $$(WITH) -lcmocka -o $$@
 
+$(BUILD)/host/$1/test_insn_zydis: WITH := -lZydis
 $(BUILD)/host/$1/torture: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc slab_free chain_add_many chain_remove)
 $(BUILD)/host/$1/torture: $(BUILD)/host/$1/tools/host/torture_count.o
 $(BUILD)/host/$1/test_exhaustion: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc page_alloc page_alloc_array)
@@ -236,6 +243,16 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 	for t in $(TORTURE); do \
 		echo "$$t:"; setarch -R $(BUILD)/host/$${t%.*}/torture $$each $(SEED) $${t#*.}; \
 	done
+
+# The emulator under AFL++, with sanitizers.
+FUZZED := tools/host/fuzz_emulate.c $(wildcard guest/insn*.c guest/emulate*.c) guest/alu.c guest/segment.c guest/vcpu.c
+$(BUILD)/fuzz_emulate: $(FUZZED) $(wildcard guest/*.h) | deps-fuzz
+	$(call say,CC)
+	$(Q)AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast -std=gnu11 -g -O2 -Wall -Wextra -I. \
+		-fno-strict-aliasing $(FUZZED) -lZydis -o $@
+
+fuzz: $(BUILD)/fuzz_emulate
+	tools/fuzz $(BUILD) $(SECONDS)
 
 # Spin models of the protocols: the rules verified, the broken variants refuted.
 models: | deps

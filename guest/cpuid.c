@@ -33,14 +33,14 @@
 #define EBX7_FSGSBASE BIT(0)
 #define EBX7_AVX2 BIT(5)
 #define EBX7_SMEP BIT(7)
+#define EBX7_SMAP BIT(20)
 /* AVX512 F, DQ, IFMA, PF, ER, CD, BW, VL. */
 #define EBX7_AVX512 (BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
 /* FSGSBASE, BMI1, AVX2, FDP, BMI2, ERMS, FCS/FDS, RDSEED, ADX, CLFLUSHOPT, CLWB, SHA, AVX512.
- * SMEP. Hidden: TSC_ADJUST, SGX, HLE, INVPCID (with PCID, see ECX1), RTM, PQM, MPX, PT; SMAP, which mm/ cannot keep while CR0.WP
- * is 0 (mm/README.md). */
+ * SMEP, SMAP. Hidden: TSC_ADJUST, SGX, HLE, INVPCID (with PCID, see ECX1), RTM, PQM, MPX, PT. */
 #define EBX7_SHOWN                                                                                                     \
-	(EBX7_FSGSBASE | BIT(3) | EBX7_AVX2 | BIT(6) | EBX7_SMEP | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) | BIT(23) |       \
-		BIT(24) | BIT(29) | EBX7_AVX512)
+	(EBX7_FSGSBASE | BIT(3) | EBX7_AVX2 | BIT(6) | EBX7_SMEP | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) |                 \
+		EBX7_SMAP | BIT(23) | BIT(24) | BIT(29) | EBX7_AVX512)
 /* VBMI, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ. Hidden: UMIP, PKU, CET, LA57, RDPID and all else. */
 #define ECX7_AVX512 (BIT(1) | BIT(6) | BIT(11) | BIT(12) | BIT(14))
 #define ECX7_AVX (BIT(9) | BIT(10))
@@ -107,7 +107,7 @@ static const struct cr4_rule cr4_rules[] = {
 	{1UL << 10, false, 'd', EDX1_SSE},     /* OSXMMEXCPT */
 	{1UL << 16, true, 'b', EBX7_FSGSBASE}, /* FSGSBASE */
 	{1UL << 18, false, 'c', ECX1_XSAVE},   /* OSXSAVE */
-	{CR4_SMEP, true, 'b', EBX7_SMEP},
+	{CR4_SMEP, true, 'b', EBX7_SMEP}, {CR4_SMAP, true, 'b', EBX7_SMAP},
 };
 
 static struct cpuid_regs masked(struct cpuid_regs r, struct cpuid_regs m)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The instructions that exit and whose exits may not tell their length and operands (AMD's SVM), decoded. Pure. */
+/* Instructions, decoded (AMD APM vol. 3, 1.2 to 1.5, A.1). Two decoders share the way of reading prefixes and operands
+ * (insn_read.h): insn_decode knows the instructions that exit and whose exits may not tell their length and operands
+ * (AMD's SVM); insn_decode_memory those with an operand in memory that emulate.c carries out. Pure. */
 #ifndef GUEST_INSN_H
 #define GUEST_INSN_H
 
@@ -8,6 +10,7 @@
 #define INSN_BYTES_MAX 15
 
 enum insn_op {
+	/* insn_decode */
 	INSN_CPUID,
 	INSN_HLT,
 	INSN_INVD,
@@ -29,6 +32,40 @@ enum insn_op {
 	INSN_SMSW,
 	INSN_LMSW,
 	INSN_INVLPG, /* always memory */
+
+	/* insn_decode_memory; the first eight in the order of their encoding */
+	INSN_ADD,
+	INSN_OR,
+	INSN_ADC,
+	INSN_SBB,
+	INSN_AND,
+	INSN_SUB,
+	INSN_XOR,
+	INSN_CMP,
+	INSN_TEST,
+	INSN_NOT,
+	INSN_NEG,
+	INSN_INC,
+	INSN_DEC,
+	INSN_BT, /* the next four in the order of their encoding */
+	INSN_BTS,
+	INSN_BTR,
+	INSN_BTC,
+	INSN_MOV,
+	INSN_MOVSX, /* MOVSXD too */
+	INSN_MOVZX,
+	INSN_MOV_SEG, /* the selector of segment register reg, to memory */
+	INSN_SETCC,   /* condition */
+	INSN_CMOVCC,  /* condition */
+	INSN_XCHG,
+	INSN_XADD,
+	INSN_CMPXCHG,
+	INSN_CMPXCHG_PAIR, /* CMPXCHG8B, CMPXCHG16B */
+	INSN_MOVS,	   /* the strings last */
+	INSN_CMPS,
+	INSN_STOS,
+	INSN_LODS,
+	INSN_SCAS,
 };
 
 enum insn_outcome {
@@ -37,16 +74,37 @@ enum insn_outcome {
 	INSN_OTHER, /* none of these, or longer than an instruction may be */
 };
 
+/* Which operand is the destination, which the source. insn_decode_memory's. */
+enum insn_form {
+	INSN_MEMORY_REG,
+	INSN_REG_MEMORY,
+	INSN_MEMORY_IMMEDIATE,
+	INSN_MEMORY_ALONE, /* it is both; what else takes part the operation implies */
+	INSN_STRING,
+};
+
+enum insn_rep { INSN_ONCE, INSN_REPE, INSN_REPNE }; /* F3, F2 */
+
 struct insn {
 	enum insn_op op;
 	uint8_t length; /* bytes */
 	uint8_t operand_bytes, address_bytes; /* 2, 4, 8 */
 	uint8_t reg, rm;
-	enum seg seg; /* of the memory operand; of OUTS's source */
+	enum seg seg; /* of the memory operand; of OUTS's source, of a string instruction's */
 	/* The memory operand's offset: base + index * scale + displacement, of registers where there are any. */
 	bool memory, has_base, has_index, rip_relative;
 	uint8_t base, index, scale;
 	int64_t displacement;
+
+	/* insn_decode_memory's */
+	enum insn_form form;
+	enum insn_rep rep;
+	bool lock;
+	bool high;	   /* reg is AH, CH, DH or BH: bits 15:8 of general register reg */
+	uint8_t bytes;     /* of the memory operand: 1, 2, 4, 8, 16 */
+	uint8_t reg_bytes; /* of register reg: 1, 2, 4, 8 */
+	uint8_t condition; /* of SETcc and CMOVcc: 0 … 15 */
+	uint64_t immediate; /* sign-extended */
 };
 
 /* The mode that CS and EFER.LMA choose: bytes of an address by default. */
@@ -54,6 +112,21 @@ unsigned insn_mode(const struct vcpu *v); /* VCPU_SEGMENTS must not be stale, al
 
 /* Decodes the n bytes at p as run in `mode` (2, 4, 8). */
 enum insn_outcome insn_decode(unsigned mode, const uint8_t *p, unsigned n, struct insn *out);
+/* The same for instructions with an operand in memory; LOCK where it is not allowed makes INSN_OTHER. */
+enum insn_outcome insn_decode_memory(unsigned mode, const uint8_t *p, unsigned n, struct insn *out);
+
+/* x as an offset of `bytes` bytes. */
+static inline uint64_t insn_wrap(uint64_t x, unsigned bytes)
+{
+	return bytes == 8 ? x : x & ((1UL << 8 * bytes) - 1);
+}
+/* x with its low `bytes` (1, 2, 4, 8) replaced; 4 bytes clear the upper half, as the processor does. */
+static inline uint64_t insn_merge(uint64_t x, uint64_t value, unsigned bytes)
+{
+	uint64_t mask = bytes == 8 ? ~0UL : (1UL << 8 * bytes) - 1;
+
+	return bytes == 4 ? (uint32_t)value : (x & ~mask) | (value & mask);
+}
 
 /* The memory operand's offset in its segment, with v's registers and RIP at the instruction. */
 uint64_t insn_offset(const struct vcpu *v, const struct insn *i);

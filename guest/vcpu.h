@@ -105,6 +105,7 @@ struct vcpu {
 	uint64_t repeat_since; /* TSC at the first of them */
 
 	atomic64 exits;        /* VM exits so far; its CPU's, read by anyone */
+	atomic64 emulated;     /* by guest/emulate.c, each step of a REP counts; its CPU's, read by anyone */
 	uint64_t unknown_msrs; /* accesses to MSRs that it does not have: #GP */
 	void *backend;         /* the backend's own (VMCS and so on) */
 	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */

@@ -8,6 +8,7 @@
 #include "guest/config.h"
 #include "guest/fwcfg.h"
 #include "guest/match.h"
+#include "guest/mmio.h"
 #include "guest/pic.h"
 #include "guest/pit.h"
 #include "guest/testdev.h"
@@ -47,6 +48,7 @@ struct vm {
 	struct cmos cmos;
 	struct fwcfg fwcfg;
 	struct testdev testdev;
+	struct mmio mmio; /* not under bus.lock */
 
 	struct replica replica;
 	bool has_replica;

@@ -59,9 +59,8 @@ enum runner_next exit_page_fault(struct runner *r, struct exit *e, enum mmu_outc
 	case MMU_RETRY:
 		return exit_retry(r, e);
 	case MMU_MMIO:
-		return report_crash(r, e, "access to 0x%lx, where there is no memory", f->gpa.v);
 	case MMU_EMULATE:
-		return report_crash(r, e, "an instruction that would have to be emulated");
+		return exit_emulate(r, e, f->gpa);
 	default:
 		return report_crash(r, e, "%s", f->reason);
 	}

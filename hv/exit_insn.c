@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Exits that leave something to be read from the instruction itself: its length, its operands. */
 #include "guest/cr.h"
-#include "guest/insn.h"
+#include "hv/fetch.h"
 #include "hv/operand.h"
 
 /* What each exit may have been made by. */
@@ -50,45 +50,37 @@ static enum runner_next exception(struct runner *r, struct exit *e)
 	return inject_exception(r, e, e->exception.vector, e->exception.has_error, e->exception.error);
 }
 
+/* It ran from a translation that the tables do not give any more: as good a fault as any. */
+static enum runner_next fetch_fault(struct runner *r, struct exit *e, const struct fetch *x)
+{
+	vcpu_set_cr2(r->v, x->f.gva.v);
+	return inject_exception(r, e, VECTOR_PF, true, x->f.error);
+}
+
 /* Reads and decodes the instruction at RIP. False: *next is what follows instead. */
 static bool decode(struct runner *r, struct exit *e, struct insn *i, enum runner_next *next)
 {
 	struct vcpu *v = r->v;
-	uint64_t at = vcpu_64bit(v) ? v->rip : (uint32_t)(v->seg[CS].base + v->rip);
-	uint32_t access = PF_I | (vcpu_cpl(v) == 3 ? PF_U : 0);
-	uint8_t bytes[INSN_BYTES_MAX];
-	struct mmu_fault f;
-	unsigned n = 0;
+	struct fetch x = {.n = 0};
 
 	for (;;) {
-		enum mmu_outcome m;
-		uint64_t chunk;
-		gpa_t a;
+		bool canonical = vcpu_canonical(fetch_at(v, &x));
+		enum mmu_outcome m = e->decodes == EXIT_EXCEPTION && !canonical ? MMU_INJECT : fetch_more(v, &x);
 
-		m = mmu_translate(&v->mmu, gva(at + n), access, &a, &f);
-		if (e->decodes == EXIT_EXCEPTION && (!vcpu_canonical(at + n) || m == MMU_INJECT)) {
-			*next = exception(r, e);
+		switch (m) {
+		case MMU_RESUME:
+			break;
+		case MMU_INJECT:
+			*next = e->decodes == EXIT_EXCEPTION ? exception(r, e) : fetch_fault(r, e, &x);
 			return false;
-		}
-		if (m == MMU_INJECT) {
-			/* It ran from a translation that the tables do not give any more: as good a fault as any. */
-			vcpu_set_cr2(v, f.gva.v);
-			*next = inject_exception(r, e, VECTOR_PF, true, f.error);
-			return false;
-		}
-		if (m == MMU_RETRY) {
+		case MMU_RETRY:
 			*next = exit_retry(r, e);
 			return false;
-		}
-		chunk = PAGE_SIZE - (a.v & (PAGE_SIZE - 1));
-		if (chunk > INSN_BYTES_MAX - n)
-			chunk = INSN_BYTES_MAX - n;
-		if (m != MMU_RESUME || !mmu_read(v->mmu.mmu, a, bytes + n, chunk)) {
-			*next = report_crash(r, e, "an instruction at 0x%lx, where there is no memory", at + n);
+		default:
+			*next = report_crash(r, e, "an instruction at 0x%lx: no memory at 0x%lx", fetch_at(v, &x), x.f.gpa.v);
 			return false;
 		}
-		n += (unsigned)chunk;
-		switch (insn_decode(insn_mode(v), bytes, n, i)) {
+		switch (insn_decode(insn_mode(v), x.bytes, x.n, i)) {
 		case INSN_SHORT:
 			continue;
 		case INSN_OK:
@@ -102,12 +94,6 @@ static bool decode(struct runner *r, struct exit *e, struct insn *i, enum runner
 	}
 }
 
-/* x with its low `bytes` replaced; 4 bytes clear the upper half, as the processor does. */
-static uint64_t merge(uint64_t x, uint64_t value, unsigned bytes)
-{
-	return bytes == 2 ? (x & ~0xffffUL) | (value & 0xffff) : bytes == 4 ? (uint32_t)value : value;
-}
-
 static enum runner_next smsw(struct runner *r, struct exit *e, const struct insn *i)
 {
 	struct vcpu *v = r->v;
@@ -116,11 +102,11 @@ static enum runner_next smsw(struct runner *r, struct exit *e, const struct insn
 	struct operand o;
 
 	if (!i->memory) {
-		v->gpr[i->rm] = merge(v->gpr[i->rm], v->cr0, i->operand_bytes);
+		v->gpr[i->rm] = insn_merge(v->gpr[i->rm], v->cr0, i->operand_bytes);
 		if (i->rm == RSP)
 			v->changed |= VCPU_RSP;
 	} else if (operand_find(r, e, i->seg, insn_offset(v, i), 2, true, &o, &next)) {
-		operand_copy(v->mmu.mmu, &o, &value, true);
+		operand_copy(r, &o, &value, true);
 	} else {
 		return next;
 	}
@@ -139,7 +125,7 @@ static enum runner_next lmsw(struct runner *r, struct exit *e, const struct insn
 	if (i->memory) {
 		if (!operand_find(r, e, i->seg, insn_offset(v, i), 2, false, &o, &next))
 			return next;
-		operand_copy(v->mmu.mmu, &o, &value, false);
+		operand_copy(r, &o, &value, false);
 	}
 	e->cr.from_value = true;
 	e->cr.value = (v->cr0 & ~0xeUL) | (value & 0xf);

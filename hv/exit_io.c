@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* IN, OUT, INS and OUTS. */
+#include "guest/insn.h"
 #include "hv/log.h"
 #include "hv/operand.h"
 #include "hv/pause.h"
@@ -37,21 +38,6 @@ static enum runner_next after_access(struct runner *r)
 	return vm_running(r->vm) ? NEXT_ENTER : NEXT_END;
 }
 
-/* x with its low `bytes` replaced; 4 bytes clear the upper half, as the processor does. */
-static uint64_t merge(uint64_t x, uint64_t value, unsigned bytes)
-{
-	switch (bytes) {
-	case 1:
-		return (x & ~0xffUL) | (value & 0xff);
-	case 2:
-		return (x & ~0xffffUL) | (value & 0xffff);
-	case 4:
-		return (uint32_t)value;
-	default:
-		return value;
-	}
-}
-
 static uint32_t low_bytes(uint64_t x, unsigned bytes)
 {
 	return (uint32_t)(x & (bytes == 4 ? 0xffffffff : (1UL << 8 * bytes) - 1));
@@ -73,7 +59,7 @@ static enum runner_next plain(struct runner *r, struct exit *e)
 	if (o != BUS_DONE)
 		return again(r, e, o);
 	if (!e->io.write)
-		v->gpr[RAX] = merge(v->gpr[RAX], value, e->io.size);
+		v->gpr[RAX] = insn_merge(v->gpr[RAX], value, e->io.size);
 	vcpu_skip(v, e->length);
 	return after_access(r);
 }
@@ -82,7 +68,6 @@ static enum runner_next plain(struct runner *r, struct exit *e)
 static bool iterate(struct runner *r, struct exit *e, uint64_t offset, enum runner_next *next)
 {
 	const struct exit_io *io = &e->io;
-	struct mmu *m = &r->vm->mmu;
 	enum bus_outcome done;
 	struct operand o;
 	uint32_t value = 0;
@@ -90,14 +75,14 @@ static bool iterate(struct runner *r, struct exit *e, uint64_t offset, enum runn
 	if (!operand_find(r, e, io->seg, offset, io->size, !io->write, &o, next))
 		return false;
 	if (io->write)
-		operand_copy(m, &o, &value, false);
+		operand_copy(r, &o, &value, false);
 	done = bus_io(&r->vm->bus, io->port, io->size, io->write, &value);
 	if (done != BUS_DONE) {
 		*next = again(r, e, done);
 		return false;
 	}
 	if (!io->write)
-		operand_copy(m, &o, &value, true);
+		operand_copy(r, &o, &value, true);
 	return true;
 }
 
@@ -116,9 +101,9 @@ static enum runner_next string(struct runner *r, struct exit *e)
 		if (!iterate(r, e, v->gpr[index] & mask, &next))
 			return next;
 		left--;
-		v->gpr[index] = merge(v->gpr[index], v->gpr[index] + step, bytes);
+		v->gpr[index] = insn_merge(v->gpr[index], v->gpr[index] + step, bytes);
 		if (e->io.rep)
-			v->gpr[RCX] = merge(v->gpr[RCX], left, bytes);
+			v->gpr[RCX] = insn_merge(v->gpr[RCX], left, bytes);
 		if (!vm_running(r->vm))
 			break;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* An instruction's operand in guest memory. */
+/* An instruction's operand in guest memory, RAM or a device. */
 #ifndef HV_OPERAND_H
 #define HV_OPERAND_H
 
+#include "guest/emulate.h"
 #include "hv/runner.h"
 
 /* Its two pages, should it cross a boundary. */
@@ -11,12 +12,20 @@ struct operand {
 	unsigned bytes[2];
 };
 
-/* Finds the operand of `bytes` bytes (at most 4) at seg:offset for the access that the instruction of exit e makes. True:
- * *o is RAM that the guest may access so. False: a fault is queued, another flow waited for, or the guest's end; *next says
- * which. VCPU_SEGMENTS must not be stale. Outside sections and locks. */
+/* Finds the operand of `bytes` (at most 16) bytes at linear address a, to be read or (write) written, by the guest's tables.
+ * EMULATE_DONE; EMULATE_FAULT, with f; EMULATE_AGAIN; EMULATE_END: at f->cr2 tables lead to where there is no memory.
+ * VCPU_SEGMENTS must not be stale, also below. Outside sections and locks. */
+enum emulate_outcome operand_locate(
+	struct vcpu *v, uint64_t a, unsigned bytes, bool write, struct operand *o, struct emulate_fault *f);
+
+/* Finds the operand of `bytes` bytes at seg:offset for the access that the instruction of exit e makes. True: *o is what the
+ * guest may access so. False: a fault is queued, another flow waited for, or the guest's end; *next says which. */
 bool operand_find(struct runner *r, struct exit *e, enum seg seg, uint64_t offset, unsigned bytes, bool write,
 	struct operand *o, enum runner_next *next);
 /* To it (write) or from it. */
-void operand_copy(struct mmu *m, const struct operand *o, uint32_t *value, bool write);
+void operand_copy(struct runner *r, const struct operand *o, void *value, bool write);
+/* What a fault or other outcome of an operand that was not accessed leads to; not of EMULATE_DONE. */
+enum runner_next operand_refused(
+	struct runner *r, struct exit *e, enum emulate_outcome o, const struct emulate_fault *f);
 
 #endif

@@ -93,6 +93,8 @@ enum runner_next exit_retry(struct runner *r, const struct exit *e);
 
 /* exit_insn.c: EXIT_INSTRUCTION. */
 enum runner_next exit_instruction(struct runner *r, struct exit *e);
+/* exit_emulate.c: of EXIT_PAGE_FAULT e, to address a, the instruction is to be carried out here. */
+enum runner_next exit_emulate(struct runner *r, struct exit *e, gpa_t a);
 /* exit_io.c */
 enum runner_next exit_io(struct runner *r, struct exit *e);
 /* exit_cr.c: control and debug registers, MSRs, XSETBV. */

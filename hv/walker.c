@@ -14,13 +14,18 @@
 static void print_longest(const struct vm *vm)
 {
 	const char *where;
-	uint64_t exits = 0;
+	uint64_t exits = 0, emulated = 0;
 
-	for (unsigned i = 0; i < vm->vcpus; i++)
+	for (unsigned i = 0; i < vm->vcpus; i++) {
 		exits += load_relaxed(&vm->vcpu[i]->exits);
+		emulated += load_relaxed(&vm->vcpu[i]->emulated);
+	}
 	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits",
 		vm->config.name, ticks_us(mmu_faults(&vm->mmu).worst_fault),
 		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(irqoff_longest(&where)), exits);
+	if (emulated)
+		host_log(HOST_INFO, "%s: %lu instructions emulated; %lu accesses to memory that is not there",
+			vm->config.name, emulated, load_relaxed(&vm->mmio.unclaimed));
 }
 
 /* The vCPUs have stopped, with their handlers. False: another harvest has the turn. */

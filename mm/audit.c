@@ -71,6 +71,8 @@ static void check_leaf_rights(struct audit *a, struct shadow *s, unsigned i, uin
 		report(a, "M10 writable over a clear D bit", gpte, spte);
 	if ((spte & SPTE_MMU_WRITABLE) && !(access & ACC_W) && (s->role.wp || (spte & SPTE_U)) )
 		report(a, "M10 writable though the guest does not allow it", gpte, spte);
+	if (s->role.smap && (access & ACC_U) && !(spte & SPTE_U))
+		report(a, "M10 the user's, but SMAP does not stop the supervisor", gpte, spte);
 }
 
 static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t spte)

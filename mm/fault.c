@@ -248,6 +248,14 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 	return o;
 }
 
+/* A supervisor's write that CR0.WP = 0 allows, to a page of the user's, under SMAP. Open to the hardware it would be a page
+ * of the supervisor's, and SMAP would not stop the next access without AC; so it stays as it is, and each such write is
+ * emulated. rights: ACC_ of the whole path. */
+static bool must_emulate(const struct mmu_vcpu *v, unsigned rights, uint32_t error)
+{
+	return (error & PF_W) && (rights & (ACC_W | ACC_U)) == ACC_U && v->smap;
+}
+
 static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f, struct todo *todo)
 {
 	struct mmu *m = v->mmu;
@@ -261,14 +269,16 @@ static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct 
 	o = todo->wait ? MMU_RETRY : walk_guest(v, a, error & (PF_W | PF_U | PF_I), &w);
 	if (o == MMU_RESUME) {
 		slot = slot_find(m, w.page);
-		if (slot) {
+		w.gpa = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
+		if (!slot) {
+			o = MMU_MMIO;
+		} else if (must_emulate(v, w.access, error)) {
+			o = MMU_EMULATE;
+		} else {
 			park("fault-walked");
 			lock_take(&m->lock);
 			o = install_locked(v, a, error, &w, slot, todo);
 			lock_drop(&m->lock);
-		} else {
-			o = MMU_MMIO;
-			w.gpa = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
 		}
 	}
 	rcu_read_unlock(RCU_PUBLISH);

@@ -5,6 +5,10 @@
  * shadow of those bytes is dropped under the lock; all in one publishing section. Whoever shadows the page raises the count
  * (locked RMW) before it reads a gpte: so either it reads our data, or we see its count. A harvest that takes the bit reads
  * our data, or waits for our section and takes the bit then (HAZARDS H35).
+ *
+ * A compare-and-exchange is the same with a locked instruction for the data: an atomic instruction of the guest's that is
+ * carried out here is one towards its other vCPUs too, and as dirty as a plain store (CVE-2024-35804). If it finds another
+ * value it stores nothing, and nothing follows.
  */
 #include "mm/gpte.h"
 #include "mm/mmu.h"
@@ -100,6 +104,15 @@ bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes)
 	return true;
 }
 
+/* What was stored at a in page f of s, all within a piece, becomes known. In the section of the store. */
+static void stored(struct mmu *m, struct slot *s, gfn_t f, gpa_t a, uint64_t bytes)
+{
+	park("gmem-stored");
+	slot_mark_dirty(s, f);
+	if (load_seq(slot_tables(s, f, 1))) /* partner: shadow_new */
+		drop_shadows(m, f, (unsigned)(a.v % PAGE_SIZE), (unsigned)bytes);
+}
+
 bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 {
 	for (uint64_t n; bytes; a.v += n, from = (const char *)from + n, bytes -= n) {
@@ -109,14 +122,66 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 		n = piece(a, bytes);
 		if (s) {
 			__builtin_memcpy((char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE, from, n);
-			park("gmem-stored");
-			slot_mark_dirty(s, f);
-			if (load_seq(slot_tables(s, f, 1))) /* partner: shadow_new */
-				drop_shadows(m, f, (unsigned)(a.v % PAGE_SIZE), (unsigned)n);
+			stored(m, s, f, a, n);
 		}
 		rcu_read_unlock(RCU_PUBLISH);
 		if (!s)
 			return false;
 	}
 	return true;
+}
+
+/* Guests' operands lie at any address; x86's locked instructions take them as they are. */
+typedef uint16_t loose16 __attribute__((aligned(1), may_alias));
+typedef uint32_t loose32 __attribute__((aligned(1), may_alias));
+typedef uint64_t loose64 __attribute__((aligned(1), may_alias));
+typedef unsigned __int128 loose128 __attribute__((aligned(1), may_alias));
+
+/* One locked instruction (a full barrier): true if *p was *expected and is *value now; else *expected is what was found.
+ * The __sync builtins, for GCC makes the others' 16 bytes a library call. */
+static __attribute__((target("cx16"))) bool exchange(void *p, void *expected, const void *value, unsigned bytes)
+{
+	unsigned __int128 old = 0, new = 0, found = 0;
+
+	__builtin_memcpy(&old, expected, bytes);
+	__builtin_memcpy(&new, value, bytes);
+	switch (bytes) {
+	case 1:
+		found = __sync_val_compare_and_swap((uint8_t *)p, (uint8_t)old, (uint8_t)new);
+		break;
+	case 2:
+		found = __sync_val_compare_and_swap((loose16 *)p, (uint16_t)old, (uint16_t)new);
+		break;
+	case 4:
+		found = __sync_val_compare_and_swap((loose32 *)p, (uint32_t)old, (uint32_t)new);
+		break;
+	case 8:
+		found = __sync_val_compare_and_swap((loose64 *)p, (uint64_t)old, (uint64_t)new);
+		break;
+	default:
+		CHECK(bytes == 16 && (uint64_t)p % 16 == 0);
+		found = __sync_val_compare_and_swap((loose128 *)p, old, new);
+		break;
+	}
+	__builtin_memcpy(expected, &found, bytes);
+	return found == old;
+}
+
+enum mmu_exchange mmu_cmpxchg(struct mmu *m, gpa_t a, void *expected, const void *value, unsigned bytes)
+{
+	gfn_t f = gpa_gfn(a);
+	enum mmu_exchange done = MMU_NO_RAM;
+	struct slot *s;
+
+	CHECK(a.v % PAGE_SIZE + bytes <= PAGE_SIZE);
+	s = slot_enter(m, f);
+	if (s) {
+		bool same = exchange((char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE, expected, value, bytes);
+
+		if (same)
+			stored(m, s, f, a, bytes);
+		done = same ? MMU_EXCHANGED : MMU_DIFFERS;
+	}
+	rcu_read_unlock(RCU_PUBLISH);
+	return done;
 }

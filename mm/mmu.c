@@ -140,6 +140,7 @@ static bool root_identity(const struct mmu_vcpu *v, unsigned i, gfn_t *f, union 
 	r->nx = v->nxe;
 	r->wp = (v->paging.cr0 & CR0_WP) != 0;
 	r->smep = !r->wp && (v->paging.cr4 & CR4_SMEP);
+	r->smap = !r->wp && v->smap;
 	if (v->mode == PAGING_PAE) {
 		*f = gpte_gfn(v->paging.pdpte[i]);
 		/* one that is not in RAM: each walk finds that out again */

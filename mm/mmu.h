@@ -19,7 +19,7 @@
 enum mmu_outcome {
 	MMU_RESUME,  /* repaired: run the instruction again */
 	MMU_INJECT,  /* the guest's own fault: inject #PF (or what fault->vector says) with fault->error and fault->gva */
-	MMU_EMULATE, /* a write that must be emulated (not produced yet) */
+	MMU_EMULATE, /* a write to RAM at fault->gpa that the guest may do and the hardware must not: to be emulated */
 	MMU_MMIO,    /* no RAM at fault->gpa */
 	MMU_RETRY,   /* waits for another flow: back to the run loop, then the instruction again */
 	MMU_END,     /* this guest cannot go on: fault->reason names why (a string constant) */
@@ -278,6 +278,10 @@ enum mmu_outcome mmu_translate(struct mmu_vcpu *v, gva_t a, uint32_t access, gpa
  * done). Stores mark pages dirty and drop shadows of page tables they hit. Outside sections and locks. */
 bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes);
 bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes);
+/* An atomic store of 1, 2, 4, 8 or 16 bytes at a, all in one page (16: aligned), if *expected is there; else *expected becomes
+ * what is. The rest as mmu_write. */
+enum mmu_exchange { MMU_EXCHANGED, MMU_DIFFERS, MMU_NO_RAM };
+enum mmu_exchange mmu_cmpxchg(struct mmu *m, gpa_t a, void *expected, const void *value, unsigned bytes);
 /* RAM pages of this guest in all. */
 uint64_t mmu_pages(const struct mmu *m);
 

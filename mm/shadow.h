@@ -31,6 +31,7 @@ union role {
 		uint32_t nx : 1;     /* EFER.NXE */
 		uint32_t wp : 1;     /* CR0.WP */
 		uint32_t smep : 1;   /* CR4.SMEP while CR0.WP is 0: what is opened for the supervisor alone has NX */
+		uint32_t smap : 1;   /* CR4.SMAP while CR0.WP is 0: nothing of the user's is opened for the supervisor */
 	};
 	uint32_t word;
 };

@@ -4,6 +4,8 @@
  *   do=vmx               VMX and SVM instructions: each is #UD; passes
  *   do=rsvd              reserved bits in control registers, MSRs and page tables: #GP, #PF; passes
  *   do=mmio              reads and writes memory that is not there: ends as a crash, or reads all ones and passes
+ *   do=mmio-unknown      accesses it by FXSAVE, which a hypervisor need not emulate: ends as a crash, or passes
+ *   do=mmio-stack        an exception with the stack there: ends as a crash, or as a triple fault
  *   do=jump              jumps there: ends as a crash, or runs into #UD (all ones) and passes
  *   do=triple            an exception with an empty IDT: ends as a crash
  *   do=nopf              a page fault with an empty IDT: ends as a crash
@@ -253,6 +255,17 @@ static void do_mmio(void)
 	report(*nowhere == ALL_ONES, "memory that is not there reads all ones and keeps nothing");
 }
 
+static void do_mmio_unknown(void)
+{
+	__asm__ volatile("fxsave (%0)" : : "r"(NOWHERE) : "memory");
+	report(true, "FXSAVE to memory that is not there");
+}
+
+static void do_mmio_stack(void)
+{
+	__asm__ volatile("mov %0, %%rsp\n\tud2" : : "r"(NOWHERE));
+}
+
 static void do_jump(void)
 {
 	struct fault fault;
@@ -299,8 +312,8 @@ void image_main(void)
 	static const struct {
 		const char *name;
 		void (*act)(void);
-	} acts[] = {{"vmx", do_vmx}, {"rsvd", do_rsvd}, {"mmio", do_mmio}, {"jump", do_jump}, {"triple", do_triple},
-		{"nopf", do_nopf}, {"root", do_root}, {"spin", do_spin}};
+	} acts[] = {{"vmx", do_vmx}, {"rsvd", do_rsvd}, {"mmio", do_mmio}, {"mmio-unknown", do_mmio_unknown}, {"mmio-stack", do_mmio_stack},
+		{"jump", do_jump}, {"triple", do_triple}, {"nopf", do_nopf}, {"root", do_root}, {"spin", do_spin}};
 
 	for (unsigned i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
 		if (!arg_is("do", acts[i].name))
@@ -309,5 +322,5 @@ void image_main(void)
 		acts[i].act();
 		return;
 	}
-	report(false, "do= takes vmx, rsvd, mmio, jump, triple, nopf, root or spin");
+	report(false, "do= takes vmx, rsvd, mmio, mmio-unknown, mmio-stack, jump, triple, nopf, root or spin");
 }

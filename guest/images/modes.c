@@ -185,7 +185,6 @@ static void step_directory(void)
 	flush_all();
 }
 
-/* SMAP with WP clear only with AC set: see mm/README.md, "Not promised". */
 static void step_control(void)
 {
 	bool wp = chance(60), smap = has_smap && chance(40);
@@ -193,7 +192,7 @@ static void step_control(void)
 
 	if (machine_mode() == MODE_OFF)
 		return;
-	step(OP_FLAGS, FLAGS_FIXED | (has_smap && (!wp || chance(50)) ? (uint32_t)FLAGS_AC : 0), 0);
+	step(OP_FLAGS, FLAGS_FIXED | (has_smap && chance(50) ? (uint32_t)FLAGS_AC : 0), 0);
 	if (!wp)
 		step(OP_CR0, now.cr0 & ~CR0_WP, 0);
 	step(OP_CR4, cr4 | (has_smep && chance(40) ? CR4_SMEP : 0) | (smap ? CR4_SMAP : 0), 0);

@@ -227,6 +227,22 @@ static void drop_address(struct machine *c, uint64_t at)
 		psc_entry(c, at, level)->valid = false;
 }
 
+/* What the hypervisor does about MMU_EMULATE: the store, by the guest's tables. */
+static enum mmu_outcome emulate(struct machine *c, uint64_t at, uint32_t access, uint64_t value)
+{
+	gpa_t a, told = c->fault.gpa;
+	enum mmu_outcome o;
+
+	CHECK(access & PF_W && !(access & PF_U));
+	o = mmu_translate(&c->vcpu, gva(at), access, &a, &c->fault);
+	if (o != MMU_RESUME)
+		return o;
+	CHECK(a.v == told.v);
+	CHECK(mmu_write(c->vcpu.mmu, a, &value, sizeof value));
+	c->emulated++;
+	return MMU_RESUME;
+}
+
 bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *value)
 {
 	for (unsigned tries = 0, waits = 0; tries < TRIES && waits < WAITS;) {
@@ -248,6 +264,11 @@ bool machine_access(struct machine *c, uint64_t at, uint32_t access, uint64_t *v
 			host_relax();
 		} else if (c->outcome == MMU_RESUME) {
 			tries++;
+		} else if (c->outcome == MMU_EMULATE) {
+			c->outcome = emulate(c, at, access, *value);
+			if (c->outcome == MMU_RESUME)
+				return true;
+			waits++;
 		} else {
 			return false;
 		}

@@ -30,6 +30,7 @@ struct machine {
 	bool stay;                           /* remain in guest mode after an access, until a fault or machine_exit */
 	uint64_t next_table;                 /* gfn of the next free guest table */
 	uint64_t faults;                     /* #PF exits */
+	uint64_t emulated;                   /* stores that were carried out outside the guest */
 	enum mmu_outcome outcome;            /* of the last fault that did not resume */
 	struct mmu_fault fault;              /* and what it said */
 };

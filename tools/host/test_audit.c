@@ -169,6 +169,22 @@ static void names_m9(void **state)
 	*at ^= 0x5000;
 }
 
+/* With CR0.WP = 0 under SMAP. */
+static void names_m10_under_smap(void **state)
+{
+	struct machine *c = *state;
+	struct mmu_paging p;
+
+	prepare(c);
+	p = c->vcpu.paging;
+	p.cr0 &= ~CR0_WP;
+	p.cr4 |= CR4_SMAP;
+	c->vcpu.ac = true;
+	machine_set(c, &p);
+	machine_store(c, TEST_VIRT, 2);
+	break_leaf(c, SPTE_U, 0, "M10 the user's, but SMAP does not stop the supervisor");
+}
+
 static void names_m10(void **state)
 {
 	struct machine *c = *state;
@@ -246,7 +262,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		MMU_TEST(names_m1), MMU_TEST(names_m2), MMU_TEST(names_m3), MMU_TEST(names_m4), MMU_TEST(names_m5),
 		MMU_TEST(names_m6), MMU_TEST(names_m7), MMU_TEST(names_m8), MMU_TEST(names_m9), MMU_TEST(names_m10),
-		MMU_TEST(names_m11), MMU_TEST(names_m12), MMU_TEST(names_m13),
+		MMU_TEST(names_m10_under_smap), MMU_TEST(names_m11), MMU_TEST(names_m12), MMU_TEST(names_m13),
 	};
 
 	return cmocka_run_group_tests_name("audit", tests, 0, 0);

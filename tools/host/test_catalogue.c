@@ -137,8 +137,8 @@ static void what_is_written_after_a_round_is_in_the_next(void **state)
 
 /* Linux 898761158be7 and 0be0226f07d1. With CR0.WP = 0 a user's page that the supervisor has written becomes a
  * supervisor's, which SMEP and SMAP then let pass; and shadow pages of before a change of those bits were used after it.
- * Here: each combination has shadow pages of its own. (SMAP's case after such a write is not kept: SMAP is hidden from
- * guests, test_cpuid.) */
+ * Here: each combination has shadow pages of its own, and under SMAP such a write is emulated, nothing is opened (test_mmu,
+ * the image mmio). */
 static void wp_smep_and_smap_have_shadow_pages_of_their_own(void **state)
 {
 	struct machine *c = *state;
