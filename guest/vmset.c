@@ -257,8 +257,10 @@ void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned m
 	page_free_array(b.entry, bytes);
 }
 
-void vmset_destroy_vm(struct vm *vm)
+struct vm_holds vmset_destroy_vm(struct vm *vm)
 {
+	struct vm_holds holds;
+
 	for (unsigned i = 0; i < vm->vcpus; i++) {
 		mmu_vcpu_destroy(&vm->vcpu[i]->mmu);
 		page_free_array(vm->vcpu[i], sizeof *vm->vcpu[i]);
@@ -266,5 +268,7 @@ void vmset_destroy_vm(struct vm *vm)
 	if (vm->has_replica)
 		replica_destroy(&vm->replica);
 	mmu_destroy(&vm->mmu);
+	holds = (struct vm_holds){lock_longest(&vm->mmu.lock), lock_longest(&vm->bus.lock)};
 	page_free_array(vm, sizeof *vm);
+	return holds;
 }

@@ -28,7 +28,11 @@ struct vmset {
  * and locks. */
 void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules);
 
-/* Gives everything back that vmset_create got for one guest. Its vCPUs have stopped, nobody harvests. */
-void vmset_destroy_vm(struct vm *vm);
+/* The longest holds of a guest's locks, TSC ticks. */
+struct vm_holds { uint64_t mmu, bus; };
+
+/* Gives everything back that vmset_create got for one guest. Its vCPUs have stopped, nobody harvests. Returns the longest
+ * holds of its locks, those of this call among them. Outside sections and locks. */
+struct vm_holds vmset_destroy_vm(struct vm *vm);
 
 #endif

@@ -8,6 +8,7 @@
 #include "hv/fpu.h"
 #include "hv/gdb_stub.h"
 #include "hv/heartbeat.h"
+#include "hv/latency.h"
 #include "hv/memory.h"
 #include "hv/options.h"
 #include "hv/place.h"
@@ -165,17 +166,6 @@ static void cpu_work(void *argument)
 	runner_cpu_loop(argument);
 }
 
-/* The guests' own were printed as each ended. */
-static void print_longest_holds(void)
-{
-	struct slab_holds h = slab_holds();
-
-	host_log(HOST_INFO,
-		"longest holds of the other locks: pages %lu ns, slabs of a CPU %lu ns, slab caches %lu ns, "
-		"slab registry %lu ns",
-		ticks_ns(page_longest_hold()), ticks_ns(h.cpu), ticks_ns(h.cache), ticks_ns(h.registry));
-}
-
 _Noreturn void run_guests(const struct bootinfo *info)
 {
 	guests.backend = backend_pick();
@@ -194,7 +184,7 @@ _Noreturn void run_guests(const struct bootinfo *info)
 	if (host_cpus() == 1 && !heartbeat_start())
 		host_log(HOST_WARN, "no I/O APIC: nothing may stop a guest that keeps interrupts off");
 	runner_cpu_loop(0);
-	print_longest_holds();
+	latency_print();
 	gdb_stub_finish();
 	platform_finish(guests.failed ? "FAIL" : "PASS", guests.failed ? 1 : 0);
 }

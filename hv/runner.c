@@ -4,6 +4,7 @@
 #include "hv/cpu.h"
 #include "hv/gdb_stub.h"
 #include "hv/irqoff.h"
+#include "hv/latency.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/pause.h"
@@ -310,6 +311,7 @@ void runner_cpu_loop(void *argument)
 			if (!can_run(r))
 				continue;
 			runner_arm(earlier(next, runnable > 1 ? host_clock() + us_ticks(SLICE_US) : RUNNER_NEVER));
+			latency_entry();
 			slice(r);
 			timer_seen(l, &events);
 		}

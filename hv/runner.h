@@ -22,10 +22,6 @@ static inline uint64_t ticks_us(uint64_t ticks)
 {
 	return ticks / (host_clock_hz() / MICROSECONDS);
 }
-static inline uint64_t ticks_ns(uint64_t ticks)
-{
-	return ticks * 1000 / (host_clock_hz() / MICROSECONDS);
-}
 
 /* A vCPU. Only its CPU touches it, but for the atomics and what never changes. */
 struct runner {

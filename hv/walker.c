@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The replicas, kept up by harvests from another core than the guest's, and the end of a guest, which needs the last
  * of them. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
-#include "guest/vmset.h"
+#include "guest/text.h"
 #include "hv/gdb_stub.h"
 #include "hv/irqoff.h"
+#include "hv/latency.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/runner.h"
@@ -29,6 +30,8 @@ static bool end_guest(struct guest *g)
 	struct vm *vm = g->vm;
 	uint64_t differing = 0, violations = 0;
 	gfn_t first;
+	unsigned index = (unsigned)(g - guests.guest);
+	char name[CONFIG_NAME];
 	bool pass;
 
 	if (vm->has_replica && replica_round(&vm->replica, 0) == LOG_BUSY)
@@ -51,11 +54,12 @@ static bool end_guest(struct guest *g)
 	pass = vm_print_verdict(vm, !differing);
 	if (!pass)
 		guests.failed = true;
-	gdb_stub_guest_over((unsigned)(g - guests.guest), pass);
+	gdb_stub_guest_over(index, pass);
+	text_copy(name, sizeof name, vm->config.name);
 	store_release(&vm->state, VM_ENDED);
 	store_release(&g->ended, 1); /* partner: table_poll */
 	rcu_wait(RCU_MASK_ALL);
-	vmset_destroy_vm(vm);
+	latency_guest_over(index, name, vmset_destroy_vm(vm));
 	fetch_sub_seq(&guests.left, 1);
 	return true;
 }

@@ -331,7 +331,7 @@ void slab_destroy(struct slab_cache *c)
 
 static uint64_t longer(uint64_t ticks, const struct lock *l)
 {
-	uint64_t longest = load_relaxed(&l->longest); /* a figure */
+	uint64_t longest = lock_longest(l);
 
 	return longest > ticks ? longest : ticks;
 }
@@ -350,6 +350,19 @@ struct slab_holds slab_holds(void)
 	lock_drop(&slab_registry.lock);
 	h.registry = longer(0, &slab_registry.lock);
 	return h;
+}
+
+void slab_forget_holds(void)
+{
+	lock_take(&slab_registry.lock);
+	for (struct slab_cache *c = slab_registry.first; c; c = c->next) {
+		lock_forget(&c->lock);
+		for (unsigned cpu = 0; cpu < host_cpus(); cpu++)
+			if (slab_cpu_of(c, cpu))
+				lock_forget(&slab_cpu_of(c, cpu)->lock);
+	}
+	lock_drop(&slab_registry.lock);
+	lock_forget(&slab_registry.lock);
 }
 
 struct slab_stats slab_stats(const struct slab_cache *c)

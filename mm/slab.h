@@ -86,6 +86,8 @@ uint64_t slab_waiting(void);
 /* The longest holds so far, TSC ticks: of the registry's lock, of any cache's, of any CPU's part of a cache. */
 struct slab_holds { uint64_t registry, cache, cpu; };
 struct slab_holds slab_holds(void);
+/* Begins anew with them. Outside the slabs' locks. */
+void slab_forget_holds(void);
 
 /* The block that holds an object. */
 static inline char *slab_base(const struct slab_cache *c, const void *object)
