@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/latency.h"
 #include "guest/text.h"
+#include "hv/irqoff.h"
 #include "hv/runner.h"
 #include "mm/rcu.h"
 
@@ -50,6 +51,8 @@ static void print_lock(const char *name, uint64_t ticks)
 void latency_print(void)
 {
 	struct slab_holds slab = slab_holds();
+	const char *where;
+	uint64_t ticks;
 
 	if (!load_acquire(&latency_begun))
 		return;
@@ -61,4 +64,6 @@ void latency_print(void)
 	print_lock("slab-cpu", slab.cpu);
 	print_lock("slab-cache", slab.cache);
 	print_lock("slab-registry", slab.registry);
+	ticks = irqoff_longest(&where);
+	host_print("LATENCY irqs-off %lu ticks at %s", ticks, where);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The longest lock holds of a run, from the first VM entry to the last verdict; README.md says how they are printed. */
+/* The longest lock holds and the longest stretch with interrupts off of a run, from the first VM entry to the last verdict; README.md says how they are printed. */
 #ifndef HV_LATENCY_H
 #define HV_LATENCY_H
 
