@@ -13,8 +13,6 @@
 #define SLICE_US 5000   /* of a vCPU that shares its CPU with other work */
 #define CONSOLE_US 5000 /* CPU 0 looks for text this often */
 #define OVERDUE_US 1000
-#define AUDIT_US 50000 /* between two continuous audits */
-#define BUSY_US 200
 #define REAP_STEP 8      /* blocks of each slab given back at a time */
 #define CONSOLE_STEP 256 /* characters moved at a time */
 
@@ -115,27 +113,6 @@ static void stop(struct runner *r)
 		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
-/* audit=continuous: the MMU's invariants every now and then, while the vCPUs stand still. Returns the TSC of the next
- * time. */
-static uint64_t audit(struct runner *r, uint64_t now)
-{
-	uint64_t violations;
-
-	if (options.audit != OPTION_AUDIT_CONTINUOUS)
-		return RUNNER_NEVER;
-	if (now < r->next_audit)
-		return r->next_audit;
-	if (!pause_others(r))
-		return now + us_ticks(BUSY_US);
-	violations = mmu_audit(&r->vm->mmu);
-	pause_over(r);
-	if (violations == MMU_AUDIT_BUSY)
-		return now + us_ticks(BUSY_US); /* a harvest has the turn */
-	if (violations)
-		vm_end_fail(r->vm, "audit: %lu violations of the MMU's invariants", violations);
-	return r->next_audit = host_clock() + us_ticks(AUDIT_US);
-}
-
 /* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
 static uint64_t runner_time(struct runner *r, uint64_t now)
 {
@@ -159,14 +136,9 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 /* The turn of one vCPU of a guest that runs. vCPU 0 looks after what is the guest's. Returns when to look again. */
 static uint64_t runner_turn(struct runner *r, uint64_t now)
 {
-	bool parked = pause_park(r);
-	uint64_t next;
-
+	pause_park(r);
 	vcpu_take_start(r->v);
-	if (r->v->index)
-		return RUNNER_NEVER;
-	next = runner_time(r, now);
-	return parked ? next : earlier(next, audit(r, now));
+	return r->v->index ? RUNNER_NEVER : runner_time(r, now);
 }
 
 /* A CPU whose timer is overdue is in a guest that takes no interrupt: Bochs has those, entered with RFLAGS.IF=0. An NMI

@@ -9,6 +9,7 @@
 
 #include "guest/vm.h"
 #include "hv/backend.h"
+#include "mm/audit.h"
 
 #define RUNNER_NEVER UINT64_MAX
 #define MICROSECONDS 1000000UL /* in a second */
@@ -33,7 +34,6 @@ struct runner {
 	/* vCPU 0's; read by the other vCPUs when they have touched a device */
 	atomic64 tick;                     /* TSC of the next change of a device timer's interrupt line */
 	atomic32 irq;                      /* the interrupt controller offers a vector */
-	uint64_t next_audit;               /* TSC; audit=continuous. vCPU 0's */
 	bool over;                         /* stopped; vm and v may be gone */
 	atomic32 parked;                   /* stands still, pause.c */
 	bool holds;                        /* an exit waits for the others to stand still: held */
@@ -50,6 +50,10 @@ struct guest {
 	atomic32 pauser; /* index + 1 of the vCPU that has the others stand still; 0: none. pause.c */
 	/* the walker's */
 	uint64_t next_round; /* TSC */
+	/* audit=continuous */
+	uint64_t next_audit; /* TSC */
+	uint64_t passes;     /* that have ended */
+	struct audit audit;  /* the one under way, when audit.mmu is not 0 */
 	atomic32 ended;      /* vm is gone; who looks at it from another CPU does so in an RCU section */
 	/* the table's: values at the line before */
 	uint64_t next_line;

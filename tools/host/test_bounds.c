@@ -103,7 +103,7 @@ static void a_long_chain_is_changed_without_a_search(void **state)
 	most[0] = costliest(&chain, &r, 0, MAPPINGS, true);
 	most[1] = costliest(&chain, &r, 0, MAPPINGS / 2, false);
 	most[2] = costliest(&chain, &r, 0, MAPPINGS / 2, true); /* into holes */
-	assert_int_equal(chain_audit(&chain, 0, 0), 0);
+	assert_int_equal(chain_audit(&chain, CHAIN_ALL, 0, 0), 0);
 	most[3] = costliest(&chain, &r, 0, MAPPINGS, false);
 	assert_true(chain_empty(&chain));
 	chain_unreserve(&r);
