@@ -28,6 +28,10 @@ struct vmset {
  * and locks. */
 void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules);
 
+/* Makes the guest `name` of vmset_create's modules once more; 0: said why not. In no set; vmset_destroy_vm gives it back. Beside
+ * other guests that run; outside sections and locks. */
+struct vm *vmset_again(const struct vmset_module *module, unsigned modules, const char *name);
+
 /* The longest holds of a guest's locks, TSC ticks. */
 struct vm_holds { uint64_t mmu, bus; };
 

@@ -161,8 +161,9 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 
 	fetch_and_seq(&this_cpu()->asked, ~(uint32_t)CPU_ASKED_TURN); /* before anything is looked at; partner: runner_attend */
 	for (struct runner *r = l->first; r; r = r->next) {
-		if (r->over)
+		if (r->over && load_acquire(&r->stopped)) /* partner: guest_again */
 			continue;
+		r->over = false;
 		if (vm_running(r->vm))
 			next = earlier(next, runner_turn(r, now));
 		if (!vm_running(r->vm))

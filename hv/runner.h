@@ -34,12 +34,12 @@ struct runner {
 	/* vCPU 0's; read by the other vCPUs when they have touched a device */
 	atomic64 tick;                     /* TSC of the next change of a device timer's interrupt line */
 	atomic32 irq;                      /* the interrupt controller offers a vector */
-	bool over;                         /* stopped; vm and v may be gone */
+	bool over;                         /* stopped; vm and v may be gone, while `stopped` says so */
 	atomic32 parked;                   /* stands still, pause.c */
 	bool holds;                        /* an exit waits for the others to stand still: held */
 	struct exit held;
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
-	atomic32 stopped; /* set once, last: the vCPU and its handlers are over, its backend state is gone */
+	atomic32 stopped; /* set last: the vCPU and its handlers are over, its backend state is gone. Cleared by guest_again */
 };
 
 /* One guest, as the walker and the table see it. */
@@ -55,8 +55,13 @@ struct guest {
 	uint64_t passes;     /* that have ended */
 	struct audit audit;  /* the one under way, when audit.mmu is not 0 */
 	atomic32 ended;      /* vm is gone; who looks at it from another CPU does so in an RCU section */
+	unsigned again;      /* times it is to be made anew: restart= */
+	unsigned left;       /* guests there were when its first life was over, */
+	uint64_t pages;      /* and frames that no guest had */
+	atomic32 lives;      /* times it was made anew; read by the table */
 	/* the table's: values at the line before */
 	uint64_t next_line;
+	uint32_t life;
 	uint64_t shown[6];
 };
 
@@ -111,6 +116,10 @@ void inject_interrupt(struct runner *r);
 /* report.c: ends the guest as `crash: …` with its registers, the exit and the bytes at RIP on the console. */
 enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* run.c: makes a guest whose vCPUs have stopped and whose vm is gone anew, of its module, on the CPUs that it had. False: said
+ * why not. The walker's CPU. */
+bool guest_again(struct guest *g, const char *name);
 
 /* walker.c: harvests that are due, and guests that have stopped. Returns the TSC of the next thing to do. */
 uint64_t walker_poll(uint64_t now);

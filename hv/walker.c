@@ -8,6 +8,7 @@
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/runner.h"
+#include "mm/page.h"
 #include "mm/rcu.h"
 
 #define BUSY_US 200     /* another harvest has the turn: try again so much later; also between two rows of steps */
@@ -24,6 +25,35 @@ static void print_longest(const struct vm *vm)
 	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits",
 		vm->config.name, ticks_us(mmu_faults(&vm->mmu).worst_fault),
 		ticks_us(load_relaxed(&vm->mmu.lock.longest)), ticks_us(irqoff_longest(&where)), exits);
+}
+
+/* Frames that no guest has but by the slabs, which they share. While others run it is not quite still: frames go to the slabs. */
+static uint64_t pages(void)
+{
+	return page_free_count() + slab_pages();
+}
+
+/* restart=: after its last life a guest has left as many free as after its first. */
+static void compare_pages(struct guest *g, const char *name)
+{
+	uint64_t after, until = host_clock() + host_clock_hz();
+
+	if (!load_relaxed(&g->lives)) {
+		g->pages = pages();
+		g->left = load_relaxed(&guests.left);
+	}
+	if (g->again || !load_relaxed(&g->lives))
+		return;
+	if (load_relaxed(&guests.left) != g->left) {
+		host_print("PAGES %s not compared: another guest ended meanwhile", name);
+		guests.failed = true;
+		return;
+	}
+	do
+		after = pages();
+	while (after != g->pages && host_clock() < until);
+	host_print("PAGES %s free before=%lu after=%lu, made anew %u times", name, g->pages, after, load_relaxed(&g->lives));
+	guests.failed |= after != g->pages;
 }
 
 /* The vCPUs have stopped, with their handlers. False: another harvest has the turn. */
@@ -58,12 +88,19 @@ static bool end_guest(struct guest *g)
 	pass = vm_print_verdict(vm, !differing);
 	if (!pass)
 		guests.failed = true;
-	gdb_stub_guest_over(index, pass);
+	if (!g->again)
+		gdb_stub_guest_over(index, pass);
 	text_copy(name, sizeof name, vm->config.name);
 	store_release(&vm->state, VM_ENDED);
 	store_release(&g->ended, 1); /* partner: table_poll */
 	rcu_wait(RCU_MASK_ALL);
 	latency_guest_over(index, name, vmset_destroy_vm(vm));
+	compare_pages(g, name);
+	if (g->again && guest_again(g, name)) {
+		g->again--;
+		return true;
+	}
+	guests.failed |= g->again != 0;
 	fetch_sub_seq(&guests.left, 1);
 	return true;
 }

@@ -329,6 +329,20 @@ void slab_destroy(struct slab_cache *c)
 		page_free_array(c->pattern, c->object_bytes);
 }
 
+uint64_t slab_pages(void)
+{
+	uint64_t part = (sizeof(struct slab_cpu) + PAGE_SIZE - 1) >> PAGE_SHIFT, pages = 0;
+
+	lock_take(&slab_registry.lock);
+	for (const struct slab_cache *c = slab_registry.first; c; c = c->next) {
+		pages += load_relaxed(&c->blocks) << c->order; /* a figure */
+		for (unsigned cpu = 0; cpu < host_cpus(); cpu++)
+			pages += slab_cpu_of(c, cpu) ? part : 0;
+	}
+	lock_drop(&slab_registry.lock);
+	return pages;
+}
+
 static uint64_t longer(uint64_t ticks, const struct lock *l)
 {
 	uint64_t longest = lock_longest(l);

@@ -83,6 +83,9 @@ struct slab_stats slab_stats(const struct slab_cache *c);
 /* Bytes that wait for a grace period now, all caches together. */
 uint64_t slab_waiting(void);
 
+/* Host frames that the slabs have, all caches together: blocks, those that wait too, and each CPU's part. */
+uint64_t slab_pages(void);
+
 /* The longest holds so far, TSC ticks: of the registry's lock, of any cache's, of any CPU's part of a cache. */
 struct slab_holds { uint64_t registry, cache, cpu; };
 struct slab_holds slab_holds(void);
