@@ -289,16 +289,20 @@ struct vm *vmset_again(const struct vmset_module *module, unsigned modules, cons
 
 struct vm_holds vmset_destroy_vm(struct vm *vm)
 {
-	struct vm_holds holds;
+	struct vm_holds holds = {0};
 
 	for (unsigned i = 0; i < vm->vcpus; i++) {
+		uint64_t quick = load_relaxed(&vm->vcpu[i]->mmu.stats.worst_quick);
+
+		holds.quick = quick > holds.quick ? quick : holds.quick;
 		mmu_vcpu_destroy(&vm->vcpu[i]->mmu);
 		page_free_array(vm->vcpu[i], sizeof *vm->vcpu[i]);
 	}
 	if (vm->has_replica)
 		replica_destroy(&vm->replica);
 	mmu_destroy(&vm->mmu);
-	holds = (struct vm_holds){lock_longest(&vm->mmu.lock), lock_longest(&vm->bus.lock)};
+	holds.mmu = lock_longest(&vm->mmu.lock);
+	holds.bus = lock_longest(&vm->bus.lock);
 	page_free_array(vm, sizeof *vm);
 	return holds;
 }

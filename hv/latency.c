@@ -21,10 +21,12 @@ void latency_begin(void)
 	slab_forget_holds();
 	rcu_read_lock(RCU_WALK); /* guests that end meanwhile stay */
 	for (unsigned i = 0; i < guests.n; i++) {
+		struct vm *vm = guests.guest[i].vm;
+
 		if (load_acquire(&guests.guest[i].ended)) /* partner: end_guest */
 			continue;
-		lock_forget(&guests.guest[i].vm->mmu.lock);
-		lock_forget(&guests.guest[i].vm->bus.lock);
+		lock_forget(&vm->mmu.lock);
+		lock_forget(&vm->bus.lock);
 	}
 	rcu_read_unlock(RCU_WALK);
 }
@@ -41,6 +43,7 @@ void latency_guest_over(unsigned index, const char *name, struct vm_holds holds)
 	text_copy(g->name, sizeof g->name, name);
 	g->longest.mmu = longer(g->longest.mmu, holds.mmu);
 	g->longest.bus = longer(g->longest.bus, holds.bus);
+	g->longest.quick = longer(g->longest.quick, holds.quick);
 }
 
 static void print_lock(const char *name, uint64_t ticks)
@@ -59,6 +62,7 @@ void latency_print(void)
 	for (unsigned i = 0; i < guests.n; i++) {
 		host_print("LATENCY lock %s.mmu %lu ticks", over[i].name, over[i].longest.mmu);
 		host_print("LATENCY lock %s.bus %lu ticks", over[i].name, over[i].longest.bus);
+		host_print("LATENCY lock %s.quick %lu ticks", over[i].name, over[i].longest.quick);
 	}
 	print_lock("pages", page_longest_hold());
 	print_lock("slab-cpu", slab.cpu);

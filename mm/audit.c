@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The audit: the numbered invariants of mm/README.md, checked on one guest.
  *
- * Two ways. Of a guest that stands still (mmu_audit) everything is checked, without the lock, for nothing moves. Beside
- * running vCPUs (audit_step) a pass goes in steps, each under mmu.lock and with the harvest's turn, so that no round, no move
- * of RAM and no change of the log's mode is in its midst. What holds at any instant under the lock is checked there:
+ * Two ways. Of a guest that stands still (mmu_audit) everything is checked, without mmu.lock, for nothing moves. Beside running
+ * vCPUs (audit_step) a pass goes in steps, each under mmu.lock, with the lock of the table or chain looked at and with the
+ * harvest's turn: no round, no move of RAM and no change of the log's mode is in its midst. What holds at any instant under
+ * these locks is checked there:
  *
- *   - M1 to M6, M8, M11 (present), M12, M13: their words change under the lock, or by one atomic access that keeps them.
+ *   - M1 to M6, M8, M11 (present), M12, M13: their words change under these locks, or by one atomic access that keeps them.
  *     A link may lead to a DYING page until the burial has come by; BUILDING pages are not protected yet.
  *   - M7, M9, M10 are kept by publishing sections that take no lock: a fix-up opens the page and then sets the bit, a host store
  *     changes a gpte and then drops what it was read into. What seems wrong is doubted, and looked at again after a grace
@@ -132,27 +133,50 @@ static unsigned parent_visit(void *ctx, spte_t *p)
 	return 0;
 }
 
-/* A chain that begins here. Returns the entries looked at. */
-static unsigned check_chain(struct audit *a, struct chain *c, chain_visit visit)
+static void set_chain(struct audit *a, struct slot *slot, gfn_t f, unsigned level)
 {
-	unsigned most = a->quiet ? CHAIN_ALL : CHAIN_PART;
-
-	a->violations += chain_audit(c, most, visit, a);
-	return load_relaxed(&c->length) < CHAIN_PART * CHAIN_SLOTS ? load_relaxed(&c->length) : CHAIN_PART * CHAIN_SLOTS;
+	a->chain_slot = slot;
+	a->chain_page = gfn(f.v & ~(gpte_pages(level) - 1));
+	a->chain_level = level;
 }
 
-/* One entry of a chain that no step has looked at as a whole. */
+/* A chain, from its head on. Returns the entries looked at. */
+static unsigned check_chain(struct audit *a, struct chain *c, chain_visit visit)
+{
+	uint32_t length = load_relaxed(&c->length);
+
+	a->violations += chain_audit(c, a->quiet ? CHAIN_ALL : CHAIN_PART, visit, a);
+	return length < CHAIN_PART * CHAIN_SLOTS ? length : CHAIN_PART * CHAIN_SLOTS;
+}
+
+/* The chain of a page, or of 2 MiB, which has a lock of its own. */
+static unsigned check_rmap(struct audit *a, struct slot *slot, gfn_t f, unsigned level)
+{
+	struct chain *c = slot_chain(slot, f, level);
+	unsigned entries;
+
+	set_chain(a, slot, f, level);
+	spin_take(&c->lock, LOCK_CHAIN);
+	entries = check_chain(a, c, rmap_visit);
+	spin_drop(&c->lock, LOCK_CHAIN);
+	return entries;
+}
+
+/* One entry of a chain that no step looks at as a whole. */
 static void check_in_chain(struct audit *a, struct chain *c, spte_t *p, chain_visit visit)
 {
 	if (!a->quiet && load_relaxed(&c->length) > CHAIN_PART)
 		a->violations += chain_audit_at(c, p, visit, a);
 }
 
-static void set_chain(struct audit *a, struct slot *slot, gfn_t f, unsigned level)
+static void check_in_rmap(struct audit *a, struct slot *slot, gfn_t f, unsigned level, spte_t *p)
 {
-	a->chain_slot = slot;
-	a->chain_page = gfn(f.v & ~(gpte_pages(level) - 1));
-	a->chain_level = level;
+	struct chain *c = slot_chain(slot, f, level);
+
+	set_chain(a, slot, f, level);
+	spin_take(&c->lock, LOCK_CHAIN);
+	check_in_chain(a, c, p, rmap_visit);
+	spin_drop(&c->lock, LOCK_CHAIN);
 }
 
 static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t spte)
@@ -173,11 +197,10 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		return;
 	}
 	f = slot_gfn(slot, spte_hfn(spte));
-	set_chain(a, slot, f, level);
 	if (!word || load_relaxed(word) != (uintptr_t)p)
 		report(a, "M6 location word does not lead back", (uintptr_t)p, (uintptr_t)word);
 	else
-		check_in_chain(a, slot_chain(slot, f, level), p, rmap_visit);
+		check_in_rmap(a, slot, f, level, p);
 	if ((spte & SPTE_W) && !(spte & SPTE_MMU_WRITABLE))
 		report(a, "M4 W without MMU_WRITABLE", spte, f.v);
 	if ((spte & SPTE_D) && !(spte & SPTE_W))
@@ -286,7 +309,9 @@ static void tables_step(struct audit *a)
 			a->nth++;
 		} else if (s) {
 			a->shadow = s;
+			shadow_lock(s);
 			check_table(a, s);
+			shadow_unlock(s);
 			return;
 		} else {
 			a->bucket++;
@@ -319,8 +344,7 @@ static void check_unit(struct audit *a, struct slot *s, gfn_t f)
 		tables += load_relaxed(slot_tables(s, g, 1));
 	if (tables != load_relaxed(slot_tables(s, f, 2)))
 		report(a, "M12 count of page-table shadows in 2 MiB", tables, f.v);
-	set_chain(a, s, f, 2);
-	check_chain(a, slot_chain(s, f, 2), rmap_visit);
+	check_rmap(a, s, f, 2);
 }
 
 /* The next pages of the slot at hand, up to the end of 2 MiB. */
@@ -329,8 +353,7 @@ static void slot_step(struct audit *a, struct slot *s)
 	for (unsigned items = 0; items < AUDIT_STEP && a->page < s->pages && !a->unit; items++, a->page++) {
 		gfn_t f = gfn(s->gfn.v + a->page);
 
-		set_chain(a, s, f, 1);
-		items += check_chain(a, slot_chain(s, f, 1), rmap_visit);
+		items += check_rmap(a, s, f, 1);
 		check_tables(a, s, f);
 		a->unit = (f.v + 1) % gpte_pages(2) == 0 || a->page + 1 == s->pages;
 	}
@@ -386,8 +409,11 @@ static void settle(struct audit *a)
 		for (unsigned i = 0; i < n; i++) {
 			struct shadow *s = shadow_find(a->mmu, doubt[i].gfn, doubt[i].role);
 
-			if (s && load_relaxed(&s->state) == SHADOW_LIVE)
-				check_entry(a, s, doubt[i].index);
+			if (!s || load_relaxed(&s->state) != SHADOW_LIVE)
+				continue;
+			shadow_lock(s);
+			check_entry(a, s, doubt[i].index);
+			shadow_unlock(s);
 		}
 		lock_drop(&a->mmu->lock);
 		rcu_read_unlock(RCU_WALK);
