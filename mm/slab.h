@@ -41,6 +41,7 @@ struct slab_cache {
 	void (*construct)(void *object);
 	void *pattern;     /* POISON: an object in constructed state */
 	struct slab_cache *next; /* the registry's lock */
+	atomic32 borrowed;       /* CPUs that are at it by the registry; raised under the registry's lock */
 
 	struct lock lock; /* guards the four below */
 	struct slab_block *waiting, *waiting_last; /* empty blocks that wait for a grace period, oldest first */
