@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/runner.h"
 #include "hv/apic.h"
+#include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/gdb_stub.h"
 #include "hv/irqoff.h"
@@ -14,7 +15,7 @@
 #define CONSOLE_US 5000 /* CPU 0 looks for text this often */
 #define OVERDUE_US 1000
 #define REAP_STEP 8      /* blocks of each slab given back at a time */
-#define CONSOLE_STEP 256 /* characters moved at a time */
+#define CHARACTER_US 87  /* that the serial line takes for one */
 
 struct guests guests;
 
@@ -23,6 +24,7 @@ struct cpu_loop {
 	struct runner *first;
 	atomic64 armed; /* the timer fires no later than at this TSC. Its CPU's, read by the watch */
 	uint64_t next_watch;
+	uint64_t moved; /* TSC when the last character was, or there was none. CPU 0's */
 };
 static struct cpu_loop loops[HOST_MAX_CPUS];
 
@@ -154,6 +156,19 @@ static void watch(struct cpu_loop *l, uint64_t now)
 			host_kick(i);
 }
 
+/* One character of what waits for the console, without waiting for the line; one that takes nothing for a second is given up by
+ * console_putc(). True: one was moved. */
+static bool console_step(struct cpu_loop *l)
+{
+	uint64_t now = host_clock();
+
+	if (!log_pending())
+		l->moved = now;
+	else if (console_ready() || now - l->moved > host_clock_hz())
+		return log_drain(1) && (l->moved = now);
+	return false;
+}
+
 /* All that time brings to this CPU, but slices. Returns the TSC of the next of it. */
 static uint64_t turn(struct cpu_loop *l, uint64_t now)
 {
@@ -174,9 +189,8 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 		next = earlier(next, walker_poll(now));
 	if (host_cpu() == 0) {
 		next = earlier(next, table_poll(now));
-		if (log_drain(CONSOLE_STEP))
-			next = now;
-		next = earlier(next, now + us_ticks(CONSOLE_US));
+		console_step(l);
+		next = earlier(next, now + us_ticks(log_pending() ? CHARACTER_US : CONSOLE_US));
 		if (options.gdb != OPTION_GDB_OFF)
 			gdb_stub_poll();
 	}
@@ -189,6 +203,8 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 	struct cpu *c = this_cpu();
 	uint32_t off;
 
+	if (host_cpu() == 0 && console_step(l))
+		return; /* for the next, after a turn */
 	slab_reap(0, REAP_STEP); /* pages whose grace period has passed */
 	if (next <= host_clock())
 		return;
