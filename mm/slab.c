@@ -118,6 +118,7 @@ unsigned slab_reap(struct slab_cache *c, unsigned max)
 		return blocks;
 	}
 	for (unsigned i = 0; n < max && (c = slab_borrow(i)); i++) {
+		park("slab-borrowed");
 		n += slab_reap_one(c, max - n, &blocks);
 		slab_return(c);
 	}
