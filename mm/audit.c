@@ -9,8 +9,9 @@
  *   - M1 to M6, M8, M11 (present), M12, M13: their words change under these locks, or by one atomic access that keeps them.
  *     A link may lead to a DYING page until the burial has come by; BUILDING pages are not protected yet.
  *   - M7, M9, M10 are kept by publishing sections that take no lock: a fix-up opens the page and then sets the bit, a host store
- *     changes a gpte and then drops what it was read into. What seems wrong is doubted, and looked at again after a grace
- *     period for publishers: what was under way is over then. With the turn, nobody takes a bit meanwhile.
+ *     changes a gpte and then drops what it was read into. And an INVLPG clears an spte under its table's lock alone, and then
+ *     takes the rmap entry away (M6). What seems wrong is doubted, and looked at again after a grace period for publishers: what
+ *     was under way is over then. With the turn, nobody takes a bit meanwhile.
  *
  * A pass goes by the hash, and in a bucket by place; what is made, dies or changes its place meanwhile may be passed over, and
  * makes a pass no longer. Of a chain longer than CHAIN_PART descriptors a step looks at the first ones; of the others each leaf
@@ -19,16 +20,12 @@
  * AUDIT_STEP tables. */
 #include "mm/audit.h"
 #include "mm/gpte.h"
-#include "mm/leaf.h"
 #include "mm/log.h"
-#include "mm/park.h"
 #include "mm/rcu.h"
-#include "mm/walk.h"
 
 #define REPORTS 8    /* lines a pass; more are counted */
 #define CHAIN_PART 4 /* descriptors of a chain looked at in a step */
 #define RECHECKS 8   /* grace periods that a doubt must outlast */
-#define EMPTY 64     /* empty buckets passed in a step */
 
 static void report(struct audit *a, const char *what, uint64_t x, uint64_t y)
 {
@@ -60,27 +57,23 @@ static bool all_dirty(const struct slot *s, gfn_t f, uint64_t pages)
 	return true;
 }
 
-/* True when a shadow of f as a page table relies on it not being written. */
-static bool relied_on(struct mmu *m, gfn_t f)
+/* True when a shadow of f as a page table relies on it not being written: while it is unsync it does not, but `anyway`. */
+static bool relied_on(struct mmu *m, gfn_t f, bool anyway)
 {
 	for (struct shadow *s = shadow_next_table(m, f, 0); s; s = shadow_next_table(m, f, s))
-		if (!s->unsync && load_relaxed(&s->state) == SHADOW_LIVE)
+		if ((anyway || !s->unsync) && load_relaxed(&s->state) == SHADOW_LIVE)
 			return true;
 	return false;
 }
 
-/* The same for a leaf's pages, but a large one may not even be over tables that are unsync. */
+/* The same for a leaf's pages: a large one may not even be over tables that are unsync. */
 static bool written_behind(struct mmu *m, const struct slot *slot, gfn_t f, unsigned level)
 {
 	if (load_relaxed(slot_tables(slot, f, level)) == 0)
 		return false;
-	if (level == 1)
-		return relied_on(m, f);
 	for (uint64_t i = 0; i < gpte_pages(level); i++)
-		for (struct shadow *s = load_relaxed(slot_tables(slot, gfn(f.v + i), 1)) ?
-			shadow_next_table(m, gfn(f.v + i), 0) : 0; s; s = shadow_next_table(m, gfn(f.v + i), s))
-			if (load_relaxed(&s->state) == SHADOW_LIVE)
-				return true;
+		if (load_relaxed(slot_tables(slot, gfn(f.v + i), 1)) && relied_on(m, gfn(f.v + i), level > 1))
+			return true;
 	return false;
 }
 
@@ -119,6 +112,15 @@ static unsigned rmap_visit(void *ctx, spte_t *p)
 	uint64_t spte = load_relaxed(p);
 
 	a->linked++;
+	if (!spte && !a->quiet && !a->certain) {
+		/* on its way out: cleared under its table's lock, which waits for this chain's now */
+		if (!a->leaving)
+			a->leaving = p;
+		a->doubtful |= a->leaving == p;
+		return 0;
+	}
+	if (!spte && !a->quiet && a->leaving != p)
+		return 0;
 	if (spte_level(spte) != a->chain_level || spte_hfn(spte).v != slot_hfn(a->chain_slot, a->chain_page).v)
 		report(a, "M6 rmap entry whose spte does not map the page", spte, a->chain_page.v);
 	return 0;
@@ -156,9 +158,13 @@ static unsigned check_rmap(struct audit *a, struct slot *slot, gfn_t f, unsigned
 	unsigned entries;
 
 	set_chain(a, slot, f, level);
+	a->doubtful = false;
 	spin_take(&c->lock, LOCK_CHAIN);
 	entries = check_chain(a, c, rmap_visit);
 	spin_drop(&c->lock, LOCK_CHAIN);
+	if (a->doubtful)
+		a->doubt[a->doubts++] = (struct audit_doubt){.gfn = f, .slot = slot, .level = level, .leaving = a->leaving};
+	a->leaving = 0;
 	return entries;
 }
 
@@ -174,9 +180,11 @@ static void check_in_rmap(struct audit *a, struct slot *slot, gfn_t f, unsigned 
 	struct chain *c = slot_chain(slot, f, level);
 
 	set_chain(a, slot, f, level);
+	a->leaving = p; /* which is not: of the others, those that are are left to the chain's own look */
 	spin_take(&c->lock, LOCK_CHAIN);
 	check_in_chain(a, c, p, rmap_visit);
 	spin_drop(&c->lock, LOCK_CHAIN);
+	a->leaving = 0;
 }
 
 static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t spte)
@@ -262,7 +270,7 @@ static void check_entry(struct audit *a, struct shadow *s, unsigned i)
 	else
 		check_link(a, s, i, spte);
 	if (a->doubtful)
-		a->doubt[a->doubts++] = (struct audit_doubt){s->gfn, s->role, i};
+		a->doubt[a->doubts++] = (struct audit_doubt){.gfn = s->gfn, .role = s->role, .index = i};
 }
 
 static void check_present(struct audit *a, const struct shadow *s)
@@ -298,7 +306,7 @@ static void tables_step(struct audit *a)
 {
 	struct mmu *m = a->mmu;
 
-	for (unsigned looked = 0; looked < EMPTY && a->bucket <= m->hash_mask; looked++) {
+	for (unsigned looked = 0; looked < AUDIT_STEP && a->bucket <= m->hash_mask; looked++) {
 		struct shadow *s = m->hash[a->bucket];
 
 		for (unsigned i = 0; s && i < a->nth; i++)
@@ -391,6 +399,23 @@ static void look(struct audit *a)
 	rcu_read_unlock(RCU_WALK);
 }
 
+static void look_again(struct audit *a, const struct audit_doubt *d)
+{
+	struct shadow *s;
+
+	if (d->slot) {
+		a->leaving = d->leaving;
+		check_rmap(a, d->slot, d->gfn, d->level);
+		return;
+	}
+	s = shadow_find(a->mmu, d->gfn, d->role);
+	if (!s || load_relaxed(&s->state) != SHADOW_LIVE)
+		return;
+	shadow_lock(s);
+	check_entry(a, s, d->index);
+	shadow_unlock(s);
+}
+
 /* What is in doubt is looked at again, after a grace period each time, until it is right or gone, or surely wrong. */
 static void settle(struct audit *a)
 {
@@ -406,15 +431,8 @@ static void settle(struct audit *a)
 		rcu_wait(RCU_MASK_PUBLISH);
 		rcu_read_lock(RCU_WALK);
 		lock_take(&a->mmu->lock);
-		for (unsigned i = 0; i < n; i++) {
-			struct shadow *s = shadow_find(a->mmu, doubt[i].gfn, doubt[i].role);
-
-			if (!s || load_relaxed(&s->state) != SHADOW_LIVE)
-				continue;
-			shadow_lock(s);
-			check_entry(a, s, doubt[i].index);
-			shadow_unlock(s);
-		}
+		for (unsigned i = 0; i < n; i++)
+			look_again(a, &doubt[i]);
 		lock_drop(&a->mmu->lock);
 		rcu_read_unlock(RCU_WALK);
 	}

@@ -9,11 +9,14 @@
 
 enum audit_part { AUDIT_TABLES, AUDIT_SLOTS, AUDIT_OVER };
 
-/* An entry that may be wrong only because another CPU is in the midst of something. */
+/* What may be wrong only because another CPU is in the midst of something: an entry of a table, or of a page's chain. */
 struct audit_doubt {
 	gfn_t gfn;
-	union role role;
-	unsigned index;
+	union role role; /* of the table, */
+	unsigned index;  /* and in it */
+	struct slot *slot; /* of the page, else 0 */
+	unsigned level;
+	spte_t *leaving; /* the chain's entry */
 };
 
 /* One pass. Its owner's alone; fields are audit.c's but for `violations`. */
@@ -36,6 +39,7 @@ struct audit {
 	gfn_t chain_page;
 	unsigned chain_level;
 	struct shadow *child;
+	spte_t *leaving;         /* an entry of the chain whose spte is 0 */
 	uint64_t leaves, linked; /* quiet: sptes seen in tables, entries seen in chains */
 	unsigned doubts;
 	struct audit_doubt doubt[AUDIT_STEP];
