@@ -62,7 +62,7 @@ void latency_print(void)
 	for (unsigned i = 0; i < guests.n; i++) {
 		host_print("LATENCY lock %s.mmu %lu ticks", over[i].name, over[i].longest.mmu);
 		host_print("LATENCY lock %s.bus %lu ticks", over[i].name, over[i].longest.bus);
-		host_print("LATENCY lock %s.quick %lu ticks", over[i].name, over[i].longest.quick);
+		host_print("LATENCY fault %s.quick %lu ticks", over[i].name, over[i].longest.quick);
 	}
 	print_lock("pages", page_longest_hold());
 	print_lock("slab-cpu", slab.cpu);
