@@ -22,6 +22,7 @@ struct builder {
 	const struct vmset_module *module;
 	struct entry *entry;
 	unsigned modules;
+	bool said; /* refusals have been printed before */
 };
 
 static bool is_guest(const struct builder *b, unsigned i)
@@ -31,7 +32,9 @@ static bool is_guest(const struct builder *b, unsigned i)
 
 static void refuse(struct builder *b, unsigned i, const char *reason)
 {
-	if (is_guest(b, i))
+	if (b->said)
+		(void)reason;
+	else if (is_guest(b, i))
 		host_print("VERDICT %s FAIL refused: module %u: %s", b->entry[i].config.name, i + 1, reason);
 	else
 		host_print("VERDICT module%u FAIL refused: %s", i + 1, reason);
@@ -234,37 +237,72 @@ static void make_guest(struct builder *b, unsigned i)
 	vmset_destroy_vm(vm);
 }
 
-void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules)
+/* Reads what the modules' strings say; b->entry is 0 when there is no memory for it. */
+static void read_modules(struct builder *b)
 {
-	uint64_t bytes = modules * sizeof(struct entry);
-	struct builder b = {.set = s, .module = module, .modules = modules};
-
-	CHECK(modules <= VMSET_MAX);
-	*s = (struct vmset){0};
-	if (modules == 0)
-		return;
-	b.entry = page_alloc_array(bytes);
-	if (!b.entry) {
+	CHECK(b->modules <= VMSET_MAX);
+	*b->set = (struct vmset){0};
+	b->entry = page_alloc_array(b->modules * sizeof(struct entry));
+	if (!b->entry) {
 		host_log(HOST_ERROR, "no memory to read the modules' strings");
-		s->refused = modules;
+		b->set->refused = b->modules;
 		return;
 	}
-	read_strings(&b);
-	find_owners(&b);
+	read_strings(b);
+	find_owners(b);
+}
+
+static void forget_modules(struct builder *b)
+{
+	page_free_array(b->entry, b->modules * sizeof(struct entry));
+}
+
+void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules)
+{
+	struct builder b = {.set = s, .module = module, .modules = modules};
+
+	read_modules(&b);
+	if (!b.entry)
+		return;
 	for (unsigned i = 0; i < modules; i++)
 		if (is_guest(&b, i) && !b.entry[i].refused)
 			make_guest(&b, i);
-	page_free_array(b.entry, bytes);
+	forget_modules(&b);
 }
 
-void vmset_destroy_vm(struct vm *vm)
+struct vm *vmset_again(const struct vmset_module *module, unsigned modules, const char *name)
 {
+	struct vmset one;
+	struct builder b = {.set = &one, .module = module, .modules = modules, .said = true};
+	unsigned i;
+
+	read_modules(&b);
+	if (!b.entry)
+		return 0;
+	i = find_guest(&b, name, modules);
+	CHECK(i < modules);
+	b.said = false;
+	make_guest(&b, i);
+	forget_modules(&b);
+	return one.vms ? one.vm[0] : 0;
+}
+
+struct vm_holds vmset_destroy_vm(struct vm *vm)
+{
+	struct vm_holds holds = {0};
+
 	for (unsigned i = 0; i < vm->vcpus; i++) {
+		uint64_t quick = load_relaxed(&vm->vcpu[i]->mmu.stats.worst_quick);
+
+		holds.quick = quick > holds.quick ? quick : holds.quick;
 		mmu_vcpu_destroy(&vm->vcpu[i]->mmu);
 		page_free_array(vm->vcpu[i], sizeof *vm->vcpu[i]);
 	}
 	if (vm->has_replica)
 		replica_destroy(&vm->replica);
 	mmu_destroy(&vm->mmu);
+	holds.mmu = lock_longest(&vm->mmu.lock);
+	holds.bus = lock_longest(&vm->bus.lock);
 	page_free_array(vm, sizeof *vm);
+	return holds;
 }

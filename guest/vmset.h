@@ -28,7 +28,16 @@ struct vmset {
  * and locks. */
 void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned modules);
 
-/* Gives everything back that vmset_create got for one guest. Its vCPUs have stopped, nobody harvests. */
-void vmset_destroy_vm(struct vm *vm);
+/* Makes the guest `name` of vmset_create's modules once more; 0: said why not. In no set; vmset_destroy_vm gives it back. Beside
+ * other guests that run; outside sections and locks. */
+struct vm *vmset_again(const struct vmset_module *module, unsigned modules, const char *name);
+
+/* The longest holds of a guest's locks, TSC ticks. quick: the longest fault that the quick path repaired,
+ * waits and allocations too: a table's lock, held alone, is not timed, but held there for one leaf. */
+struct vm_holds { uint64_t mmu, bus, quick; };
+
+/* Gives everything back that vmset_create got for one guest. Its vCPUs have stopped, nobody harvests. Returns the longest
+ * holds of its locks, those of this call among them. Outside sections and locks. */
+struct vm_holds vmset_destroy_vm(struct vm *vm);
 
 #endif

@@ -125,6 +125,11 @@ bool console_input(void)
 	return com1_there && inb(UART_STATUS) & STATUS_DATA;
 }
 
+bool console_ready(void)
+{
+	return !com1_on || inb(UART_STATUS) & STATUS_HOLDING_EMPTY;
+}
+
 void console_putc(char c)
 {
 	if (com1_on) {

@@ -12,6 +12,8 @@ void console_init(bool vga_text);
 void console_frame(const struct bootinfo_frame *frame, void *pixels);
 /* Selects among what is there; both are on at first. */
 void console_select(bool com1, bool screen);
+/* True when console_putc() of one character would not wait. */
+bool console_ready(void);
 /* Writes one character; a newline becomes CR LF on COM1. Waits for the UART, bounded; a UART that stays busy is given
  * up for good. Only the holder of the log's drain, or a panicking CPU, may call. */
 void console_putc(char c);

@@ -131,6 +131,11 @@ unsigned log_drain(unsigned max_chars)
 	return done;
 }
 
+bool log_pending(void)
+{
+	return load_relaxed(&log_ring.head) != load_relaxed(&log_ring.tail); /* looked at again and again */
+}
+
 void log_wait_room(void)
 {
 	uint64_t end = host_clock() + host_clock_hz();

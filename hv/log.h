@@ -19,6 +19,8 @@ uint64_t log_lost(void);
 /* Moves up to max_chars characters to the console; returns how many. 0: nothing there, or another CPU is at it. Call
  * it with no lock held. */
 unsigned log_drain(unsigned max_chars);
+/* True while there is text to move. */
+bool log_pending(void);
 /* Waits, draining if nobody else does, until half of the ring is free: for callers without locks that can produce
  * faster than the console takes. Bounded by one second. */
 void log_wait_room(void);

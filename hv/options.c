@@ -3,6 +3,7 @@
 #include "hv/options.h"
 
 #define WORD_MAX 64
+#define RESTARTS_MAX 100000u
 
 struct options options = {.console_com1 = true, .console_vga = true, .level = HOST_INFO};
 
@@ -120,6 +121,21 @@ static void explain(const char *word, char *error, size_t room)
 		at += text_format(error + at, room - at, " %s", choices[i].word);
 	for (unsigned i = 0; i < NUMBERS; i++)
 		at += text_format(error + at, room - at, " %s=N", numbers[i].key);
+	text_format(error + at, room - at, " restart=NAME:COUNT");
+}
+
+/* restart=NAME:COUNT. */
+static bool restart_parse(struct options *o, const char *value)
+{
+	size_t n = 0;
+
+	for (; *value && *value != ':'; value++) {
+		if (n == OPTION_NAME - 1)
+			return false;
+		o->restart[n++] = *value;
+	}
+	o->restart[n] = 0;
+	return n && *value == ':' && number_parse(value + 1, RESTARTS_MAX, &o->restarts);
 }
 
 static bool word_parse(struct options *o, const char *word, char *error, size_t room)
@@ -129,6 +145,13 @@ static bool word_parse(struct options *o, const char *word, char *error, size_t 
 			choices[i].set(o);
 			return true;
 		}
+	}
+	if (value_of(word, "restart")) {
+		if (restart_parse(o, value_of(word, "restart")))
+			return true;
+		text_format(error, room, "option '%s': NAME:COUNT is expected, a guest's name and a number up to %u", word,
+			RESTARTS_MAX);
+		return false;
 	}
 	for (unsigned i = 0; i < NUMBERS; i++) {
 		const char *value = value_of(word, numbers[i].key);

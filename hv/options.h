@@ -16,6 +16,8 @@ enum option_slab { OPTION_SLAB_NORMAL, OPTION_SLAB_LIFO, OPTION_SLAB_POISON };
 /* Misbehaviour to be reported: panic; write to address 0; overflow the stack of the last CPU; stand still. */
 enum option_test { OPTION_TEST_NONE, OPTION_TEST_PANIC, OPTION_TEST_TRAP, OPTION_TEST_OVERFLOW, OPTION_TEST_HANG };
 
+#define OPTION_NAME 32 /* longest name of a guest and its zero, bytes */
+
 struct options {
 	enum option_audit audit;	/* audit=off|end|continuous */
 	bool state_audit;		/* state-audit=on|off: VMCS checked before each entry */
@@ -24,6 +26,8 @@ struct options {
 	uint32_t walker_stop;		/* walker-stop=N: in each round the walker watches the guest for N milliseconds, takes
 					 * the bits, and watches for N more. A test */
 	uint32_t walker_skip;		/* walker-skip=N: the walker forgets one page in N; 0: none. A test of the tests */
+	char restart[OPTION_NAME];	/* restart=NAME:COUNT: guest NAME is destroyed and made anew COUNT times. A test */
+	uint32_t restarts;
 	uint32_t cpus;			/* cpus=N: use at most so many; 0: all */
 	bool console_com1, console_vga;	/* console=com1,vga */
 	enum platform_end end;		/* end=auto|halt|reboot|poweroff */

@@ -8,6 +8,7 @@
 #include "hv/fpu.h"
 #include "hv/gdb_stub.h"
 #include "hv/heartbeat.h"
+#include "hv/latency.h"
 #include "hv/memory.h"
 #include "hv/options.h"
 #include "hv/place.h"
@@ -23,6 +24,8 @@ _Static_assert(VMSET_MAX >= BOOTINFO_MAX_MODULES, "every boot module can be hand
 static struct cpuid_model model;
 static struct vmset set;
 static struct guest guest[VMSET_MAX];
+static struct vmset_module module[VMSET_MAX]; /* what the guests are made of */
+static unsigned modules;
 
 static struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
@@ -66,11 +69,10 @@ static void init_log_test(void)
 	log_test.skip = options.walker_skip;
 }
 
-static void create_from_modules(const struct bootinfo *info)
+static void take_modules(const struct bootinfo *info)
 {
-	static struct vmset_module module[BOOTINFO_MAX_MODULES];
-
-	for (unsigned i = 0; i < info->modules; i++) {
+	modules = info->modules;
+	for (unsigned i = 0; i < modules; i++) {
 		const struct bootinfo_module *m = &info->module[i];
 
 		module[i] = (struct vmset_module){.data = host_virt(hpa(m->range.start)),
@@ -78,19 +80,16 @@ static void create_from_modules(const struct bootinfo *info)
 			.string = m->string,
 			.refused = m->refused};
 	}
-	vmset_create(&set, module, info->modules);
 }
 
-static void create_builtin(void)
+static void take_builtin(void)
 {
-	struct vmset_module module[BUILTIN_COUNT];
-
 	host_log(HOST_INFO, "no boot module: the built-in guests run");
-	for (unsigned i = 0; i < BUILTIN_COUNT; i++)
+	modules = BUILTIN_COUNT;
+	for (unsigned i = 0; i < modules; i++)
 		module[i] = (struct vmset_module){.data = builtins[i].start,
 			.bytes = (uint64_t)(builtins[i].end - builtins[i].start),
 			.string = builtins[i].string};
-	vmset_create(&set, module, BUILTIN_COUNT);
 }
 
 static void attend(struct vcpu *v)
@@ -98,7 +97,22 @@ static void attend(struct vcpu *v)
 	runner_attend(v->cpu);
 }
 
-/* Places a guest's vCPUs and gives them what the hardware needs. 0, or why not. */
+/* Gives a guest's vCPUs, which have their CPUs, what the hardware needs. False: memory is out. */
+static bool equip(struct vm *vm)
+{
+	vm->attend = attend;
+	for (unsigned i = 0; i < vm->vcpus; i++) {
+		vm->vcpu[i]->model = &model;
+		if (guests.backend->vcpu_create(vm->vcpu[i]))
+			continue;
+		while (i--)
+			guests.backend->vcpu_destroy(vm->vcpu[i]);
+		return false;
+	}
+	return true;
+}
+
+/* Places a guest's vCPUs and equips them. 0, or why not. */
 static const char *prepare(struct guest *g, struct vm *vm, unsigned *chosen)
 {
 	const struct config *c = &vm->config;
@@ -107,21 +121,51 @@ static const char *prepare(struct guest *g, struct vm *vm, unsigned *chosen)
 		if (c->cpu[i] >= host_cpus())
 			return "cpus= names a CPU that does not run";
 	*g = (struct guest){.vm = vm};
-	vm->attend = attend;
+	if (text_equal(c->name, options.restart))
+		g->again = options.restarts;
 	for (; g->runners < vm->vcpus; g->runners++) {
 		unsigned i = g->runners;
 		struct vcpu *v = vm->vcpu[i];
 
-		v->model = &model;
-		if (!guests.backend->vcpu_create(v)) {
-			while (i--)
-				guests.backend->vcpu_destroy(vm->vcpu[i]);
-			return "out of memory";
-		}
 		v->cpu = c->cpus ? c->cpu[i % c->cpus] : place_vcpu(host_cpus(), (*chosen)++);
 		g->runner[i] = (struct runner){.guest = g, .vm = vm, .v = v, .cpu = v->cpu};
 	}
-	return 0;
+	return equip(vm) ? 0 : "out of memory";
+}
+
+bool guest_again(struct guest *g, const char *name)
+{
+	struct vm *vm = vmset_again(module, modules, name);
+
+	if (!vm)
+		return false;
+	for (unsigned i = 0; i < vm->vcpus; i++)
+		vm->vcpu[i]->cpu = g->runner[i].cpu;
+	if (!equip(vm)) {
+		host_print("VERDICT %s FAIL refused: out of memory", name);
+		vmset_destroy_vm(vm);
+		return false;
+	}
+	g->vm = vm;
+	g->next_round = g->next_audit = g->passes = 0;
+	g->audit.mmu = 0;
+	store_relaxed(&g->pauser, 0);
+	count_add(&g->lives, 1);
+	store_release(&g->ended, 0); /* partner: table_poll */
+	for (unsigned i = 0; i < g->runners; i++) {
+		struct runner *r = &g->runner[i];
+
+		r->vm = vm;
+		r->v = vm->vcpu[i];
+		store_relaxed(&r->tick, 0);
+		store_relaxed(&r->irq, 0);
+		store_relaxed(&r->parked, 0);
+		r->holds = false;
+		r->retry_since = r->retry_exits = 0;
+		store_release(&r->stopped, 0); /* partner: turn() in runner.c */
+		runner_attend(r->cpu);
+	}
+	return true;
 }
 
 /* "64 MiB on CPU 1, 2": where a guest is. */
@@ -157,23 +201,19 @@ static void prepare_all(void)
 		announce(&guest[guests.n++]);
 	}
 	store_release(&guests.left, guests.n);
+	for (unsigned i = 0; i < guests.n; i++)
+		if (guest[i].again || !options.restarts)
+			return;
+	if (options.restarts) {
+		host_log(HOST_ERROR, "option restart=%s: no guest of this name runs", options.restart);
+		guests.failed = true;
+	}
 }
 
 static void cpu_work(void *argument)
 {
 	init_cpu();
 	runner_cpu_loop(argument);
-}
-
-/* The guests' own were printed as each ended. */
-static void print_longest_holds(void)
-{
-	struct slab_holds h = slab_holds();
-
-	host_log(HOST_INFO,
-		"longest holds of the other locks: pages %lu ns, slabs of a CPU %lu ns, slab caches %lu ns, "
-		"slab registry %lu ns",
-		ticks_ns(page_longest_hold()), ticks_ns(h.cpu), ticks_ns(h.cache), ticks_ns(h.registry));
 }
 
 _Noreturn void run_guests(const struct bootinfo *info)
@@ -184,9 +224,10 @@ _Noreturn void run_guests(const struct bootinfo *info)
 	init_log_test();
 	mmu_phys_bits = model.phys_bits; /* before any guest's MMU */
 	if (info->modules)
-		create_from_modules(info);
+		take_modules(info);
 	else
-		create_builtin();
+		take_builtin();
+	vmset_create(&set, module, modules);
 	prepare_all();
 	gdb_stub_start();
 	for (unsigned i = 1; i < host_cpus(); i++)
@@ -194,7 +235,7 @@ _Noreturn void run_guests(const struct bootinfo *info)
 	if (host_cpus() == 1 && !heartbeat_start())
 		host_log(HOST_WARN, "no I/O APIC: nothing may stop a guest that keeps interrupts off");
 	runner_cpu_loop(0);
-	print_longest_holds();
+	latency_print();
 	gdb_stub_finish();
 	platform_finish(guests.failed ? "FAIL" : "PASS", guests.failed ? 1 : 0);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/runner.h"
 #include "hv/apic.h"
+#include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/gdb_stub.h"
 #include "hv/irqoff.h"
+#include "hv/latency.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/pause.h"
@@ -12,10 +14,8 @@
 #define SLICE_US 5000   /* of a vCPU that shares its CPU with other work */
 #define CONSOLE_US 5000 /* CPU 0 looks for text this often */
 #define OVERDUE_US 1000
-#define AUDIT_US 50000 /* between two continuous audits */
-#define BUSY_US 200
 #define REAP_STEP 8      /* blocks of each slab given back at a time */
-#define CONSOLE_STEP 256 /* characters moved at a time */
+#define CHARACTER_US 87  /* that the serial line takes for one */
 
 struct guests guests;
 
@@ -24,6 +24,7 @@ struct cpu_loop {
 	struct runner *first;
 	atomic64 armed; /* the timer fires no later than at this TSC. Its CPU's, read by the watch */
 	uint64_t next_watch;
+	uint64_t moved; /* TSC when the last character was, or there was none. CPU 0's */
 };
 static struct cpu_loop loops[HOST_MAX_CPUS];
 
@@ -114,27 +115,6 @@ static void stop(struct runner *r)
 		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
-/* audit=continuous: the MMU's invariants every now and then, while the vCPUs stand still. Returns the TSC of the next
- * time. */
-static uint64_t audit(struct runner *r, uint64_t now)
-{
-	uint64_t violations;
-
-	if (options.audit != OPTION_AUDIT_CONTINUOUS)
-		return RUNNER_NEVER;
-	if (now < r->next_audit)
-		return r->next_audit;
-	if (!pause_others(r))
-		return now + us_ticks(BUSY_US);
-	violations = mmu_audit(&r->vm->mmu);
-	pause_over(r);
-	if (violations == MMU_AUDIT_BUSY)
-		return now + us_ticks(BUSY_US); /* a harvest has the turn */
-	if (violations)
-		vm_end_fail(r->vm, "audit: %lu violations of the MMU's invariants", violations);
-	return r->next_audit = host_clock() + us_ticks(AUDIT_US);
-}
-
 /* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
 static uint64_t runner_time(struct runner *r, uint64_t now)
 {
@@ -158,14 +138,9 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 /* The turn of one vCPU of a guest that runs. vCPU 0 looks after what is the guest's. Returns when to look again. */
 static uint64_t runner_turn(struct runner *r, uint64_t now)
 {
-	bool parked = pause_park(r);
-	uint64_t next;
-
+	pause_park(r);
 	vcpu_take_start(r->v);
-	if (r->v->index)
-		return RUNNER_NEVER;
-	next = runner_time(r, now);
-	return parked ? next : earlier(next, audit(r, now));
+	return r->v->index ? RUNNER_NEVER : runner_time(r, now);
 }
 
 /* A CPU whose timer is overdue is in a guest that takes no interrupt: Bochs has those, entered with RFLAGS.IF=0. An NMI
@@ -181,6 +156,19 @@ static void watch(struct cpu_loop *l, uint64_t now)
 			host_kick(i);
 }
 
+/* One character of what waits for the console, without waiting for the line; one that takes nothing for a second is given up by
+ * console_putc(). True: one was moved. */
+static bool console_step(struct cpu_loop *l)
+{
+	uint64_t now = host_clock();
+
+	if (!log_pending())
+		l->moved = now;
+	else if (console_ready() || now - l->moved > host_clock_hz())
+		return log_drain(1) && (l->moved = now);
+	return false;
+}
+
 /* All that time brings to this CPU, but slices. Returns the TSC of the next of it. */
 static uint64_t turn(struct cpu_loop *l, uint64_t now)
 {
@@ -188,8 +176,9 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 
 	fetch_and_seq(&this_cpu()->asked, ~(uint32_t)CPU_ASKED_TURN); /* before anything is looked at; partner: runner_attend */
 	for (struct runner *r = l->first; r; r = r->next) {
-		if (r->over)
+		if (r->over && load_acquire(&r->stopped)) /* partner: guest_again */
 			continue;
+		r->over = false;
 		if (vm_running(r->vm))
 			next = earlier(next, runner_turn(r, now));
 		if (!vm_running(r->vm))
@@ -200,9 +189,8 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 		next = earlier(next, walker_poll(now));
 	if (host_cpu() == 0) {
 		next = earlier(next, table_poll(now));
-		if (log_drain(CONSOLE_STEP))
-			next = now;
-		next = earlier(next, now + us_ticks(CONSOLE_US));
+		console_step(l);
+		next = earlier(next, now + us_ticks(log_pending() ? CHARACTER_US : CONSOLE_US));
 		if (options.gdb != OPTION_GDB_OFF)
 			gdb_stub_poll();
 	}
@@ -215,6 +203,8 @@ static void idle(struct cpu_loop *l, uint64_t next, uint64_t timer_events, uint6
 	struct cpu *c = this_cpu();
 	uint32_t off;
 
+	if (host_cpu() == 0 && console_step(l))
+		return; /* for the next, after a turn */
 	slab_reap(0, REAP_STEP); /* pages whose grace period has passed */
 	if (next <= host_clock())
 		return;
@@ -310,6 +300,7 @@ void runner_cpu_loop(void *argument)
 			if (!can_run(r))
 				continue;
 			runner_arm(earlier(next, runnable > 1 ? host_clock() + us_ticks(SLICE_US) : RUNNER_NEVER));
+			latency_entry();
 			slice(r);
 			timer_seen(l, &events);
 		}

@@ -9,6 +9,7 @@
 
 #include "guest/vm.h"
 #include "hv/backend.h"
+#include "mm/audit.h"
 
 #define RUNNER_NEVER UINT64_MAX
 #define MICROSECONDS 1000000UL /* in a second */
@@ -22,10 +23,6 @@ static inline uint64_t ticks_us(uint64_t ticks)
 {
 	return ticks / (host_clock_hz() / MICROSECONDS);
 }
-static inline uint64_t ticks_ns(uint64_t ticks)
-{
-	return ticks * 1000 / (host_clock_hz() / MICROSECONDS);
-}
 
 /* A vCPU. Only its CPU touches it, but for the atomics and what never changes. */
 struct runner {
@@ -37,13 +34,12 @@ struct runner {
 	/* vCPU 0's; read by the other vCPUs when they have touched a device */
 	atomic64 tick;                     /* TSC of the next change of a device timer's interrupt line */
 	atomic32 irq;                      /* the interrupt controller offers a vector */
-	uint64_t next_audit;               /* TSC; audit=continuous. vCPU 0's */
-	bool over;                         /* stopped; vm and v may be gone */
+	bool over;                         /* stopped; vm and v may be gone, while `stopped` says so */
 	atomic32 parked;                   /* stands still, pause.c */
 	bool holds;                        /* an exit waits for the others to stand still: held */
 	struct exit held;
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
-	atomic32 stopped; /* set once, last: the vCPU and its handlers are over, its backend state is gone */
+	atomic32 stopped; /* set last: the vCPU and its handlers are over, its backend state is gone. Cleared by guest_again */
 };
 
 /* One guest, as the walker and the table see it. */
@@ -54,9 +50,18 @@ struct guest {
 	atomic32 pauser; /* index + 1 of the vCPU that has the others stand still; 0: none. pause.c */
 	/* the walker's */
 	uint64_t next_round; /* TSC */
+	/* audit=continuous */
+	uint64_t next_audit; /* TSC */
+	uint64_t passes;     /* that have ended */
+	struct audit audit;  /* the one under way, when audit.mmu is not 0 */
 	atomic32 ended;      /* vm is gone; who looks at it from another CPU does so in an RCU section */
+	unsigned again;      /* times it is to be made anew: restart= */
+	unsigned left;       /* guests there were when its first life was over, */
+	uint64_t pages;      /* and frames that no guest had */
+	atomic32 lives;      /* times it was made anew; read by the table */
 	/* the table's: values at the line before */
 	uint64_t next_line;
+	uint32_t life;
 	uint64_t shown[6];
 };
 
@@ -113,6 +118,10 @@ void inject_interrupt(struct runner *r);
 /* report.c: ends the guest as `crash: …` with its registers, the exit and the bytes at RIP on the console. */
 enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* run.c: makes a guest whose vCPUs have stopped and whose vm is gone anew, of its module, on the CPUs that it had. False: said
+ * why not. The walker's CPU. */
+bool guest_again(struct guest *g, const char *name);
 
 /* walker.c: harvests that are due, and guests that have stopped. Returns the TSC of the next thing to do. */
 uint64_t walker_poll(uint64_t now);

@@ -57,6 +57,10 @@ uint64_t table_poll(uint64_t now)
 
 		if (load_acquire(&g->ended) || !vm_running(g->vm)) /* partner: end_guest */
 			continue;
+		if (g->life != load_relaxed(&g->lives)) {
+			g->life = load_relaxed(&g->lives);
+			__builtin_memset(g->shown, 0, sizeof g->shown);
+		}
 		if (!g->next_line)
 			g->next_line = now + second;
 		if (now >= g->next_line) {

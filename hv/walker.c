@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The replicas, kept up by harvests from another core than the guest's, and the end of a guest, which needs the last
- * of them. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
-#include "guest/vmset.h"
+/* The replicas, kept up by harvests from another core than the guest's, the continuous audit, and the end of a guest, which
+ * needs the last harvest. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
+#include "guest/text.h"
 #include "hv/gdb_stub.h"
 #include "hv/irqoff.h"
+#include "hv/latency.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/runner.h"
+#include "mm/page.h"
 #include "mm/rcu.h"
 
-#define BUSY_US 200 /* another harvest has the turn: try again so much later */
+#define BUSY_US 200     /* another harvest has the turn: try again so much later; also between two rows of steps */
+#define AUDIT_STEPS 16  /* of audit=continuous, in a row */
+#define PASS_US 20000   /* between two of its passes */
 
 static void print_longest(const struct vm *vm)
 {
@@ -28,12 +32,43 @@ static void print_longest(const struct vm *vm)
 			vm->config.name, emulated, load_relaxed(&vm->mmio.unclaimed));
 }
 
+/* Frames that no guest has but by the slabs, which they share. While others run it is not quite still: frames go to the slabs. */
+static uint64_t pages(void)
+{
+	return page_free_count() + slab_pages();
+}
+
+/* restart=: after its last life a guest has left as many free as after its first. */
+static void compare_pages(struct guest *g, const char *name)
+{
+	uint64_t after, until = host_clock() + host_clock_hz();
+
+	if (!load_relaxed(&g->lives)) {
+		g->pages = pages();
+		g->left = load_relaxed(&guests.left);
+	}
+	if (g->again || !load_relaxed(&g->lives))
+		return;
+	if (load_relaxed(&guests.left) != g->left) {
+		host_print("PAGES %s not compared: another guest ended meanwhile", name);
+		guests.failed = true;
+		return;
+	}
+	do
+		after = pages();
+	while (after != g->pages && host_clock() < until);
+	host_print("PAGES %s free before=%lu after=%lu, made anew %u times", name, g->pages, after, load_relaxed(&g->lives));
+	guests.failed |= after != g->pages;
+}
+
 /* The vCPUs have stopped, with their handlers. False: another harvest has the turn. */
 static bool end_guest(struct guest *g)
 {
 	struct vm *vm = g->vm;
 	uint64_t differing = 0, violations = 0;
 	gfn_t first;
+	unsigned index = (unsigned)(g - guests.guest);
+	char name[CONFIG_NAME];
 	bool pass;
 
 	if (vm->has_replica && replica_round(&vm->replica, 0) == LOG_BUSY)
@@ -45,6 +80,8 @@ static bool end_guest(struct guest *g)
 	log_wait_room();
 	vm_console_flush(vm);
 	print_longest(vm);
+	if (options.audit == OPTION_AUDIT_CONTINUOUS)
+		host_log(HOST_INFO, "%s: audited %lu times while it ran", vm->config.name, g->passes);
 	if (violations) {
 		host_log(HOST_ERROR, "%s: the audit of its MMU found %lu violations", vm->config.name, violations);
 		guests.failed = true;
@@ -56,13 +93,46 @@ static bool end_guest(struct guest *g)
 	pass = vm_print_verdict(vm, !differing);
 	if (!pass)
 		guests.failed = true;
-	gdb_stub_guest_over((unsigned)(g - guests.guest), pass);
+	if (!g->again)
+		gdb_stub_guest_over(index, pass);
+	text_copy(name, sizeof name, vm->config.name);
 	store_release(&vm->state, VM_ENDED);
 	store_release(&g->ended, 1); /* partner: table_poll */
 	rcu_wait(RCU_MASK_ALL);
-	vmset_destroy_vm(vm);
+	latency_guest_over(index, name, vmset_destroy_vm(vm));
+	compare_pages(g, name);
+	if (g->again && guest_again(g, name)) {
+		g->again--;
+		return true;
+	}
+	guests.failed |= g->again != 0;
 	fetch_sub_seq(&guests.left, 1);
 	return true;
+}
+
+/* audit=continuous: a few steps of the pass under way. Returns the TSC of the next ones. */
+static uint64_t audit(struct guest *g, uint64_t now)
+{
+	enum audit_outcome o = AUDIT_MORE;
+
+	if (options.audit != OPTION_AUDIT_CONTINUOUS)
+		return RUNNER_NEVER;
+	if (now < g->next_audit)
+		return g->next_audit;
+	if (!g->audit.mmu)
+		audit_begin(&g->audit, &g->vm->mmu);
+	for (unsigned i = 0; i < AUDIT_STEPS && o == AUDIT_MORE; i++)
+		o = audit_step(&g->audit);
+	if (o == AUDIT_DONE) {
+		g->passes++;
+		g->audit.mmu = 0;
+	}
+	if (g->audit.violations && vm_running(g->vm)) {
+		vm_end_fail(g->vm, "audit: %lu violations of the MMU's invariants", g->audit.violations);
+		for (unsigned i = 0; i < g->runners; i++)
+			runner_attend(g->runner[i].cpu);
+	}
+	return g->next_audit = host_clock() + us_ticks(o == AUDIT_DONE ? PASS_US : BUSY_US);
 }
 
 static bool stopped(const struct guest *g)
@@ -71,6 +141,21 @@ static bool stopped(const struct guest *g)
 		if (!load_acquire(&g->runner[i].stopped)) /* partner: stop() in runner.c */
 			return false;
 	return true;
+}
+
+/* A guest whose vCPUs run. Returns the TSC of the next thing to do. */
+static uint64_t attend(struct guest *g, uint64_t now)
+{
+	uint64_t next = audit(g, now);
+
+	if (!g->vm->has_replica)
+		return next;
+	if (now >= g->next_round) {
+		bool busy = replica_round(&g->vm->replica, 0) == LOG_BUSY;
+
+		g->next_round = host_clock() + us_ticks(busy ? BUSY_US : g->vm->config.period_us);
+	}
+	return g->next_round < next ? g->next_round : next;
 }
 
 uint64_t walker_poll(uint64_t now)
@@ -83,17 +168,10 @@ uint64_t walker_poll(uint64_t now)
 
 		if (load_relaxed(&g->ended))
 			continue;
-		if (stopped(g)) {
-			if (!end_guest(g))
-				again = now + us_ticks(BUSY_US);
-		} else if (g->vm->has_replica) {
-			if (now >= g->next_round) {
-				bool busy = replica_round(&g->vm->replica, 0) == LOG_BUSY;
-
-				g->next_round = host_clock() + us_ticks(busy ? BUSY_US : g->vm->config.period_us);
-			}
-			again = g->next_round;
-		}
+		if (!stopped(g))
+			again = attend(g, now);
+		else if (!end_guest(g))
+			again = now + us_ticks(BUSY_US);
 		next = again < next ? again : next;
 	}
 	return next;

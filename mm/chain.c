@@ -236,22 +236,35 @@ static unsigned chain_audit_entry(const struct chain *c, const atomic64 *word, c
 	return bad + (visit ? visit(ctx, s) : 0);
 }
 
-/* One descriptor behind prev; adds its entries to *entries, and 1 to *holes when it has a free slot. */
-static unsigned chain_audit_desc(
-	const struct chain *c, struct chain_desc *d, struct chain_desc *prev, uint32_t *entries, uint32_t *holes)
+/* What d alone tells: its entries are counted, prev and next lead back to it, and it is in the hole list when it has a hole.
+ * Returns its entries in *used. */
+static unsigned chain_audit_links(const struct chain *c, struct chain_desc *d, unsigned *used)
 {
 	const struct chain_side *side = chain_side(d);
-	uint64_t used = 0;
+	struct chain_desc *next = chain_next(d);
+	unsigned bad = 0;
+
+	*used = 0;
+	for (unsigned i = 0; i < CHAIN_SLOTS; i++)
+		*used += load_relaxed(&d->slot[i]) != 0;
+	if (!*used || *used != side->used)
+		bad += chain_fault(c, "a descriptor's entries are not counted right", (uint64_t)d);
+	if ((side->prev ? chain_next(side->prev) : chain_head_desc(c)) != d || (next && chain_side(next)->prev != d))
+		bad += chain_fault(c, "a descriptor's prev is wrong", (uint64_t)d);
+	if (*used < CHAIN_SLOTS && (side->hole_prev ? chain_side(side->hole_prev)->hole_next : c->holes) != d)
+		bad += chain_fault(c, "a descriptor with a hole is not in the hole list", (uint64_t)d);
+	if (!next && load_relaxed(&d->next) != chain_marker(c))
+		bad += chain_fault(c, "the last descriptor has a foreign end", load_relaxed(&d->next));
+	return bad;
+}
+
+static unsigned chain_audit_entries(const struct chain *c, struct chain_desc *d, chain_visit visit, void *ctx)
+{
 	unsigned bad = 0;
 
 	for (unsigned i = 0; i < CHAIN_SLOTS; i++)
-		used += load_relaxed(&d->slot[i]) != 0;
-	*entries += (uint32_t)used;
-	*holes += used < CHAIN_SLOTS;
-	if (!used || used != side->used)
-		bad += chain_fault(c, "a descriptor's entries are not counted right", (uint64_t)d);
-	if (side->prev != prev)
-		bad += chain_fault(c, "a descriptor's prev is wrong", (uint64_t)d);
+		if (load_relaxed(&d->slot[i]))
+			bad += chain_audit_entry(c, &d->slot[i], visit, ctx);
 	return bad;
 }
 
@@ -271,27 +284,37 @@ static unsigned chain_audit_holes(const struct chain *c, uint32_t holes)
 	return holes ? bad + chain_fault(c, "the hole list is too short", holes) : bad;
 }
 
-unsigned chain_audit(struct chain *c, chain_visit visit, void *ctx)
+unsigned chain_audit(struct chain *c, unsigned most, chain_visit visit, void *ctx)
 {
 	uint32_t length = load_relaxed(&c->length), entries = 0, holes = 0, descs = 0;
-	struct chain_desc *d = chain_head_desc(c), *prev = 0;
-	unsigned bad = 0;
+	struct chain_desc *d = chain_head_desc(c);
+	unsigned bad = 0, used;
 
 	if (!d && load_relaxed(&c->head)) {
 		entries = 1;
 		bad += chain_audit_entry(c, &c->head, visit, ctx);
 	}
-	for (; d; prev = d, d = chain_next(d)) {
+	for (; d && descs < most; d = chain_next(d)) {
 		if (++descs > length)
 			return bad + chain_fault(c, "more descriptors than entries", (uint64_t)d);
-		bad += chain_audit_desc(c, d, prev, &entries, &holes);
-		for (unsigned i = 0; i < CHAIN_SLOTS; i++)
-			if (load_relaxed(&d->slot[i]))
-				bad += chain_audit_entry(c, &d->slot[i], visit, ctx);
+		bad += chain_audit_links(c, d, &used) + chain_audit_entries(c, d, visit, ctx);
+		entries += used;
+		holes += used < CHAIN_SLOTS;
 	}
-	if (prev && load_relaxed(&prev->next) != chain_marker(c))
-		bad += chain_fault(c, "the last descriptor has a foreign end", load_relaxed(&prev->next));
+	if (d)
+		return bad;
 	if (entries != length)
 		bad += chain_fault(c, "entries are not as many as recorded", entries);
 	return bad + chain_audit_holes(c, holes);
+}
+
+unsigned chain_audit_at(struct chain *c, spte_t *s, chain_visit visit, void *ctx)
+{
+	atomic64 *word = *spte_location(s);
+	struct chain_desc *d = (struct chain_desc *)((uintptr_t)word & ~(sizeof *d - 1));
+	unsigned used;
+
+	if (word == &c->head)
+		return chain_audit_entry(c, word, visit, ctx);
+	return chain_audit_links(c, d, &used) + chain_audit_entries(c, d, visit, ctx);
 }

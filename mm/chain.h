@@ -79,10 +79,14 @@ typedef unsigned (*chain_visit)(void *ctx, spte_t *s);
 static inline bool chain_walk(struct chain *c, chain_visit visit, void *ctx, struct chain_walk *w);
 
 /* For the audit, under the lock: every descriptor reachable has this chain's marker at the end, entries == length,
- * location words name their slots, prev pointers and the hole list are exact. Calls visit (may be 0) on each entry,
- * which returns violations of its own. Returns the number of violations, each found here reported by
- * host_log(HOST_ERROR, "audit: ..."). */
-unsigned chain_audit(struct chain *c, chain_visit visit, void *ctx);
+ * location words name their slots, prev pointers and the hole list are exact. Of a chain of more than `most` descriptors only
+ * those that come first are looked at, and each for itself. Calls visit (may be 0) on each entry, which reports what it finds.
+ * Returns the number of violations, each found here reported by host_log(HOST_ERROR, "audit: ..."). */
+#define CHAIN_ALL ~0u
+unsigned chain_audit(struct chain *c, unsigned most, chain_visit visit, void *ctx);
+/* The same for the descriptor that holds s, an entry whose location word leads back to it, and how its neighbours, the head
+ * and the hole list lead to it. */
+unsigned chain_audit_at(struct chain *c, spte_t *s, chain_visit visit, void *ctx);
 
 #include "mm/chain_walk.h" /* the reader, inline: its argument and its code */
 

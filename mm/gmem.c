@@ -17,7 +17,7 @@
 #include "mm/shadow.h"
 #include "mm/tlb.h"
 
-#define PIECE 128 /* bytes stored between two lock breaks: 32 narrow entries, of which 64 sptes may depend */
+#define PIECE 64 /* bytes stored between two lock breaks: 16 narrow entries, of which 32 sptes may depend */
 
 /* The guest's entries from `first` to `last`, as far as s shadows them. */
 static bool drop_entries(struct shadow *s, unsigned first, unsigned last)

@@ -77,4 +77,15 @@ static inline void lock_drop(struct lock *l)
 	spin_drop(&l->spin, l->rank);
 }
 
+/* The longest hold since the lock was made or lock_forget was called, TSC ticks: a figure. A hold that lasts meanwhile counts
+ * when it ends, whole. Any CPU, any context. */
+static inline uint64_t lock_longest(const struct lock *l)
+{
+	return load_relaxed(&l->longest);
+}
+static inline void lock_forget(struct lock *l)
+{
+	store_relaxed(&l->longest, 0);
+}
+
 #endif

@@ -303,7 +303,8 @@ static inline bool mmu_moving(const struct mmu *m)
 }
 
 /* Check every invariant of mm/README.md on this guest; the number of violations, each logged by name, or MMU_AUDIT_BUSY when a
- * harvest has the turn. Not while another CPU runs this guest, but may be called from one of its vCPUs outside the guest. */
+ * harvest has the turn. Not while another CPU runs this guest, but may be called from one of its vCPUs outside the guest. In
+ * steps beside vCPUs: mm/audit.h. */
 #define MMU_AUDIT_BUSY (~0UL)
 uint64_t mmu_audit(struct mmu *m);
 

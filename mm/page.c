@@ -227,7 +227,12 @@ uint64_t page_total(void)
 
 uint64_t page_longest_hold(void)
 {
-	return load_relaxed(&page.lock.longest); /* a figure */
+	return lock_longest(&page.lock);
+}
+
+void page_forget_hold(void)
+{
+	lock_forget(&page.lock);
 }
 
 struct frame *page_frame(hfn_t f)

@@ -47,8 +47,9 @@ void page_free_array(void *array, uint64_t bytes);
 /* Frames free now; frames in all (the frame table's own left out). */
 uint64_t page_free_count(void);
 uint64_t page_total(void);
-/* The longest hold of the page lock so far, TSC ticks. */
+/* The longest hold of the page lock so far, TSC ticks; and to begin anew with that. */
 uint64_t page_longest_hold(void);
+void page_forget_hold(void);
 
 /* The frame's entry, 0 when the frame lies outside RAM. */
 struct frame *page_frame(hfn_t f);

@@ -5,7 +5,6 @@
 
 #define SLAB_RIPEN 8 /* POISON: objects taken from the delayed list in one allocation */
 #define SLAB_ALL ~0u
-#define SLAB_STEP 64 /* items between two breaks of the registry's lock */
 
 enum slab_mode slab_mode;
 static uint64_t slab_cap = SLAB_CAP;
@@ -89,40 +88,57 @@ static unsigned slab_reap_one(struct slab_cache *c, unsigned max, unsigned *bloc
 	return n;
 }
 
+/* Cache number i, which is not destroyed before it is returned; 0 when there is none. The registry's lock is held for the look
+ * alone: what is done to a cache may take long. */
+static struct slab_cache *slab_borrow(unsigned i)
+{
+	struct slab_cache *c;
+
+	lock_take(&slab_registry.lock);
+	for (c = slab_registry.first; c && i > 0; i--)
+		c = c->next;
+	if (c)
+		fetch_add_relaxed(&c->borrowed, 1); /* under the lock, as its end is */
+	lock_drop(&slab_registry.lock);
+	return c;
+}
+
+static void slab_return(struct slab_cache *c)
+{
+	/* a release: what was done to the cache before its end; partner: slab_destroy */
+	fetch_sub_seq(&c->borrowed, 1);
+}
+
 unsigned slab_reap(struct slab_cache *c, unsigned max)
 {
-	unsigned blocks = 0, n = 0, end;
+	unsigned blocks = 0, n = 0;
 
 	if (c) {
 		slab_reap_one(c, max, &blocks);
 		return blocks;
 	}
-	do {
-		end = max - n < SLAB_STEP ? max : n + SLAB_STEP;
-		lock_take(&slab_registry.lock);
-		for (c = slab_registry.first; c && n < end; c = c->next)
-			n += slab_reap_one(c, end - n, &blocks);
-		lock_drop(&slab_registry.lock);
-	} while (n == end && n < max);
+	for (unsigned i = 0; n < max && (c = slab_borrow(i)); i++) {
+		park("slab-borrowed");
+		n += slab_reap_one(c, max - n, &blocks);
+		slab_return(c);
+	}
 	return blocks;
 }
 
 /* What this CPU and the empty blocks of cache number i keep goes back; false when there is no such cache. */
 static bool slab_squeeze_one(unsigned i)
 {
-	struct slab_cache *c;
+	struct slab_cache *c = slab_borrow(i);
 	struct slab_cpu *s;
 
-	lock_take(&slab_registry.lock);
-	for (c = slab_registry.first; c && i > 0; i--)
-		c = c->next;
-	s = c ? slab_cpu_of(c, host_cpu()) : 0;
+	if (!c)
+		return false;
+	s = slab_cpu_of(c, host_cpu());
 	if (s)
 		slab_flush(c, s, s->count);
-	if (c)
-		slab_block_shed(c);
-	lock_drop(&slab_registry.lock);
-	return c;
+	slab_block_shed(c);
+	slab_return(c);
+	return true;
 }
 
 /* Memory is out: gives back what no cache needs. A cache made or destroyed meanwhile may be passed over. */
@@ -299,6 +315,8 @@ void slab_destroy(struct slab_cache *c)
 	void *last = (void *)xchg_seq(&c->last, 0);
 
 	slab_unregister(c);
+	while (load_acquire(&c->borrowed)) /* partner: slab_return */
+		host_relax();
 	if (last)
 		slab_block_put(c, &last, 1);
 	rcu_wait(RCU_MASK_ALL); /* also for readers that met a free object: it was type-stable until now */
@@ -329,9 +347,23 @@ void slab_destroy(struct slab_cache *c)
 		page_free_array(c->pattern, c->object_bytes);
 }
 
+uint64_t slab_pages(void)
+{
+	uint64_t part = (sizeof(struct slab_cpu) + PAGE_SIZE - 1) >> PAGE_SHIFT, pages = 0;
+
+	lock_take(&slab_registry.lock);
+	for (const struct slab_cache *c = slab_registry.first; c; c = c->next) {
+		pages += load_relaxed(&c->blocks) << c->order; /* a figure */
+		for (unsigned cpu = 0; cpu < host_cpus(); cpu++)
+			pages += slab_cpu_of(c, cpu) ? part : 0;
+	}
+	lock_drop(&slab_registry.lock);
+	return pages;
+}
+
 static uint64_t longer(uint64_t ticks, const struct lock *l)
 {
-	uint64_t longest = load_relaxed(&l->longest); /* a figure */
+	uint64_t longest = lock_longest(l);
 
 	return longest > ticks ? longest : ticks;
 }
@@ -350,6 +382,19 @@ struct slab_holds slab_holds(void)
 	lock_drop(&slab_registry.lock);
 	h.registry = longer(0, &slab_registry.lock);
 	return h;
+}
+
+void slab_forget_holds(void)
+{
+	lock_take(&slab_registry.lock);
+	for (struct slab_cache *c = slab_registry.first; c; c = c->next) {
+		lock_forget(&c->lock);
+		for (unsigned cpu = 0; cpu < host_cpus(); cpu++)
+			if (slab_cpu_of(c, cpu))
+				lock_forget(&slab_cpu_of(c, cpu)->lock);
+	}
+	lock_drop(&slab_registry.lock);
+	lock_forget(&slab_registry.lock);
 }
 
 struct slab_stats slab_stats(const struct slab_cache *c)

@@ -41,6 +41,7 @@ struct slab_cache {
 	void (*construct)(void *object);
 	void *pattern;     /* POISON: an object in constructed state */
 	struct slab_cache *next; /* the registry's lock */
+	atomic32 borrowed;       /* CPUs that are at it by the registry; raised under the registry's lock */
 
 	struct lock lock; /* guards the four below */
 	struct slab_block *waiting, *waiting_last; /* empty blocks that wait for a grace period, oldest first */
@@ -83,9 +84,14 @@ struct slab_stats slab_stats(const struct slab_cache *c);
 /* Bytes that wait for a grace period now, all caches together. */
 uint64_t slab_waiting(void);
 
+/* Host frames that the slabs have, all caches together: blocks, those that wait too, and each CPU's part. */
+uint64_t slab_pages(void);
+
 /* The longest holds so far, TSC ticks: of the registry's lock, of any cache's, of any CPU's part of a cache. */
 struct slab_holds { uint64_t registry, cache, cpu; };
 struct slab_holds slab_holds(void);
+/* Begins anew with them. Outside the slabs' locks. */
+void slab_forget_holds(void);
 
 /* The block that holds an object. */
 static inline char *slab_base(const struct slab_cache *c, const void *object)

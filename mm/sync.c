@@ -22,7 +22,8 @@
 #include "mm/tlb.h"
 #include "mm/walk.h"
 
-#define STEP 64       /* entries read between two lock breaks */
+#define STEP 32       /* entries read between two lock breaks: all of them may be dropped */
+#define LOOK 64       /* unsync tables looked at */
 #define BATCH 16      /* tables synced with one flush */
 #define WALK_TRIES 16 /* of a protection that churn makes give up */
 
@@ -284,7 +285,7 @@ static bool take_batch(struct sync *y)
 
 	y->n = 0;
 	lock_take(&m->lock);
-	for (s = m->unsync; s && y->n < BATCH && looked < STEP; s = s->unsync_next, looked++) {
+	for (s = m->unsync; s && y->n < BATCH && looked < LOOK; s = s->unsync_next, looked++) {
 		if (s->read_call >= y->call)
 			continue;
 		if (s->syncing) {
@@ -295,7 +296,7 @@ static bool take_batch(struct sync *y)
 		s->pins++;
 		y->batch[y->n++] = s;
 	}
-	if (s && looked == STEP && y->n == 0)
+	if (s && looked == LOOK && y->n == 0)
 		y->busy = true; /* other vCPUs keep writing that many tables */
 	lock_drop(&m->lock);
 	return y->n > 0;

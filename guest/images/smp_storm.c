@@ -4,6 +4,7 @@
  *   rounds=4 ops=500     rounds, and operations of each vCPU in each
  *   regions=4            2 MiB regions (1...16)
  *   end=0                the vCPU that reports and ends the guest; the others halt for good, or spin if their index is odd
+ *   quit=0               if not 0, it does so after so many operations of the first round, in the midst of the others' storms
  *   seed=1               of the random numbers
  *
  * Each region has a lock, and a sequence number that is odd while its mappings change. Who changes one stores to the
@@ -75,7 +76,7 @@ void smp_main(uint32_t me);
 static struct region region[REGIONS_MAX];
 static struct vcpu vcpu[VCPUS_MAX];
 static unsigned vcpus, regions;
-static uint64_t rounds, ops;
+static uint64_t rounds, ops, quit;
 static uint64_t pool;	  /* gpa of frame 0; the first frames are the regions' 2 MiB pages */
 static uint64_t *pd;
 static uint64_t arrived;  /* at all barriers so far */
@@ -346,6 +347,10 @@ static void storm(struct vcpu *v)
 				serve(v);
 			}
 			operation(v);
+			if (v == last && i + 1 == quit) {
+				report(!deviations(), "%lu operations", quit);
+				finish();
+			}
 		}
 		barrier(v, 3 * round + 1);
 		check_round(v, round);
@@ -446,6 +451,7 @@ void image_main(void)
 	started = rdtsc();
 	rounds = arg_number("rounds", 4);
 	ops = arg_number("ops", 500);
+	quit = arg_number("quit", 0);
 	regions = (unsigned)arg_range("regions", 4, 1, REGIONS_MAX);
 	vcpus = offered > VCPUS_MAX ? 1 : offered;
 	last = &vcpu[arg_range("end", 0, 0, vcpus - 1)];

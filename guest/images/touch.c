@@ -6,12 +6,15 @@
  *   paging=off|long      off is the default; long maps the area anew at 1 GiB, in long mode
  *   leaf=4k|2m           with paging=long: the size of those mappings, 4k by default
  *   high=1               with paging=long: the area lies at 4 GiB, where the guest must have that much memory
+ *   log=1                with paging=long: then the test device's log is started, harvested, all written once more and
+ *                        harvested again: both rounds must report every page
  *
- * Metrics: 1 cold, 2 warm: TSC ticks per page.
+ * Metrics: 1 cold, 2 warm: TSC ticks per page. With log=1: 3 ticks to start, 4 the first harvest, 5 the writes after it, 6 the
+ * second harvest: ticks per page.
  */
 #include "guest/images/lib.h"
 
-enum metric_id { METRIC_COLD = 1, METRIC_WARM = 2 };
+enum metric_id { METRIC_COLD = 1, METRIC_WARM = 2, METRIC_START = 3, METRIC_FIRST = 4, METRIC_LOGGED = 5, METRIC_SECOND = 6 };
 
 #define PAGES_DEFAULT 2048
 #define PAGES_MAX (PAGE_1G / PAGE)
@@ -247,6 +250,36 @@ static bool check(uint64_t view, uint64_t pages, uint64_t flip)
 	return !deviations();
 }
 
+/* One round of the log; each page of the area must be in its set: asked for, one in 64. */
+static void harvest(enum metric_id id, uint64_t area, uint64_t pages)
+{
+	uint64_t start = rdtsc();
+	uint32_t reported = abi_command(ABI_LOG_HARVEST);
+
+	metric(id, "ticks per page of a harvest", (rdtsc() - start) / pages);
+	if (reported == ABI_REFUSED || reported < pages)
+		deviation("%u pages reported", reported);
+	for (uint64_t page = 0; page < pages; page += 64)
+		if (abi_dirty((uint32_t)(area / PAGE + page)) != 1)
+			deviation("page %lu is lost", page);
+	report(!deviations(), "all pages are harvested");
+}
+
+static void logged(uint64_t area, uint64_t pages)
+{
+	uint64_t start = rdtsc();
+
+	if (abi_command(ABI_LOG_START) == ABI_REFUSED) {
+		skip("no dirty log here");
+		return;
+	}
+	metric(METRIC_START, "ticks to start the log", rdtsc() - start);
+	harvest(METRIC_FIRST, area, pages);
+	metric(METRIC_LOGGED, "ticks per page written after it", touch(pages, 0));
+	harvest(METRIC_SECOND, area, pages);
+	abi_command(ABI_LOG_STOP);
+}
+
 void image_main(void)
 {
 	uint64_t pages = arg_range("pages", PAGES_DEFAULT, 1, PAGES_MAX);
@@ -264,4 +297,6 @@ void image_main(void)
 	report(check(view, pages, 0), "contents after the first write");
 	metric(METRIC_WARM, "warm ticks per page", touch(pages, ~0UL));
 	report(check(view, pages, ~0UL), "contents after the second write");
+	if (arg_is("log", "1"))
+		logged(area, pages);
 }

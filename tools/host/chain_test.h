@@ -133,8 +133,8 @@ static inline bool walk_with(chain_visit visit)
 
 static inline void audit_clean(void)
 {
-	assert_int_equal(chain_audit(&a, 0, 0), 0);
-	assert_int_equal(chain_audit(&b, 0, 0), 0);
+	assert_int_equal(chain_audit(&a, CHAIN_ALL, 0, 0), 0);
+	assert_int_equal(chain_audit(&b, CHAIN_ALL, 0, 0), 0);
 }
 
 static inline struct chain_desc *head_desc(const struct chain *c)

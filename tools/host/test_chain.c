@@ -233,33 +233,74 @@ static void the_audit_finds_damage(void **state)
 
 	location = *spte_location(entry(2));
 	*spte_location(entry(2)) = &last->slot[3];
-	assert_int_equal(chain_audit(&a, 0, 0), 1);
+	assert_int_equal(chain_audit(&a, CHAIN_ALL, 0, 0), 1);
 	assert_true(host_log_has("audit: chain") && host_log_has("location word"));
 	*spte_location(entry(2)) = location;
 
 	store_relaxed(&last->next, (uint64_t)&b.head | CHAIN_MANY);
-	assert_int_equal(chain_audit(&a, 0, 0), 1);
+	assert_int_equal(chain_audit(&a, CHAIN_ALL, 0, 0), 1);
 	assert_true(host_log_has("foreign end"));
 	store_relaxed(&last->next, (uint64_t)&a.head | CHAIN_MANY);
 
 	store_relaxed(&a.length, 11);
-	assert_int_equal(chain_audit(&a, 0, 0), 1);
+	assert_int_equal(chain_audit(&a, CHAIN_ALL, 0, 0), 1);
 	assert_true(host_log_has("as many as recorded"));
 	store_relaxed(&a.length, 10);
 
 	store_relaxed(&last->slot[6], 0); /* an entry lost: count, length and holes are wrong */
-	assert_int_equal(chain_audit(&a, 0, 0), 3);
+	assert_int_equal(chain_audit(&a, CHAIN_ALL, 0, 0), 4);
 	store_relaxed(&last->slot[6], (uint64_t)entry(6));
 
 	a.holes = 0;
-	assert_int_equal(chain_audit(&a, 0, 0), 1);
-	assert_true(host_log_has("too short"));
+	assert_int_equal(chain_audit(&a, CHAIN_ALL, 0, 0), 2);
+	assert_true(host_log_has("too short") && host_log_has("not in the hole list"));
 	a.holes = last;
-	assert_true(chain_audit(&a, 0, 0) >= 1);
+	assert_true(chain_audit(&a, CHAIN_ALL, 0, 0) >= 1);
 	a.holes = first;
 
 	store_relaxed(&last->next, (uint64_t)first); /* a ring: the audit ends */
-	assert_true(chain_audit(&a, 0, 0) >= 1);
+	assert_true(chain_audit(&a, CHAIN_ALL, 0, 0) >= 1);
+	store_relaxed(&last->next, (uint64_t)&a.head | CHAIN_MANY);
+	audit_clean();
+}
+
+/* What breaks one descriptor, or the way to it, is found by those who know an entry there. */
+static void the_audit_of_one_entry_finds_damage(void **state)
+{
+	struct chain_desc *first, *middle, *last;
+
+	(void)state;
+	add_range(&a, 0, 3 * CHAIN_SLOTS - 2);
+	first = head_desc(&a);
+	middle = (struct chain_desc *)load_relaxed(&first->next);
+	last = (struct chain_desc *)load_relaxed(&middle->next);
+	for (unsigned i = 0; i < 3 * CHAIN_SLOTS - 2; i++)
+		assert_int_equal(chain_audit_at(&a, entry(i), 0, 0), 0);
+
+	store_relaxed(&last->next, (uint64_t)&b.head | CHAIN_MANY);
+	assert_int_equal(chain_audit_at(&a, entry(0), 0, 0), 1);
+	assert_true(host_log_has("foreign end"));
+	assert_int_equal(chain_audit_at(&a, entry(CHAIN_SLOTS), 0, 0), 0);
+	store_relaxed(&last->next, (uint64_t)&a.head | CHAIN_MANY);
+
+	store_relaxed(&last->slot[6], 0);
+	assert_int_equal(chain_audit_at(&a, entry(0), 0, 0), 2); /* not counted, and a hole that is in no list */
+	store_relaxed(&last->slot[6], (uint64_t)entry(6));
+
+	store_relaxed(&first->next, (uint64_t)last); /* middle is skipped */
+	assert_int_equal(chain_audit_at(&a, entry(CHAIN_SLOTS), 0, 0), 1);
+	assert_true(host_log_has("prev is wrong"));
+	assert_int_equal(chain_audit_at(&a, entry(2 * CHAIN_SLOTS), 0, 0), 1);
+	store_relaxed(&first->next, (uint64_t)middle);
+
+	a.holes = 0;
+	assert_int_equal(chain_audit_at(&a, entry(2 * CHAIN_SLOTS), 0, 0), 1);
+	assert_true(host_log_has("not in the hole list"));
+	a.holes = first;
+	/* so many descriptors, and no more, are looked at: the last one's damage is not met */
+	store_relaxed(&last->next, (uint64_t)&b.head | CHAIN_MANY);
+	assert_int_equal(chain_audit(&a, 2, 0, 0), 0);
+	assert_int_equal(chain_audit(&a, 3, 0, 0), 1);
 	store_relaxed(&last->next, (uint64_t)&a.head | CHAIN_MANY);
 	audit_clean();
 }
@@ -274,8 +315,8 @@ static void the_audits_visitor_adds_its_own(void **state)
 {
 	(void)state;
 	add_range(&a, 0, 10);
-	assert_int_equal(chain_audit(&a, complain, 0), 2);
-	assert_int_equal(chain_audit(&b, complain, 0), 0);
+	assert_int_equal(chain_audit(&a, CHAIN_ALL, complain, 0), 2);
+	assert_int_equal(chain_audit(&b, CHAIN_ALL, complain, 0), 0);
 }
 
 /* ---- against a plain model ---- */
@@ -352,6 +393,7 @@ int main(void)
 		TEST(no_memory_is_found_before_the_lock),
 		TEST(misuse_is_caught),
 		TEST(the_audit_finds_damage),
+		TEST(the_audit_of_one_entry_finds_damage),
 		TEST(the_audits_visitor_adds_its_own),
 		TEST(random_operations_normal),
 		TEST(random_operations_lifo),

@@ -117,6 +117,8 @@ static void options_all_are_taken(void **state)
 	assert_true(parse(&o, "audit=end slab=lifo console=vga end=poweroff", error));
 	assert_true(o.audit == OPTION_AUDIT_END && o.slab == OPTION_SLAB_LIFO && !o.console_com1 && o.console_vga);
 	assert_true(o.end == END_POWEROFF && o.test == OPTION_TEST_NONE);
+	assert_true(parse(&o, "restart=a-1:1000 quiet", error) && !strcmp(o.restart, "a-1") && o.restarts == 1000);
+	assert_true(parse(&o, "gdb=com2", error) && !o.restarts && !o.restart[0]);
 	assert_true(parse(&o, "gdb=com2", error) && o.gdb == OPTION_GDB_COM2);
 	assert_true(parse(&o, "gdb=wait", error) && o.gdb == OPTION_GDB_WAIT);
 }
@@ -135,7 +137,9 @@ static void options_errors_name_word_and_choices(void **state)
 	assert_non_null(strstr(error, "'bogus'"));
 	assert_non_null(strstr(error, "walker-stop=N"));
 	const char *const bad[] = {"cpus=", "cpus=x", "cpus=1x", "cpus=-1", "cpus=99999999999999999999", "cpus=257",
-		"cpus", "gdb=com1", "audit", "audit=", "audit=offf", "quiet=1", "=", "aud=off", "walker-skip=1000001"};
+		"cpus", "gdb=com1", "audit", "audit=", "audit=offf", "quiet=1", "=", "aud=off", "walker-skip=1000001",
+		"restart", "restart=", "restart=a", "restart=:3", "restart=a:", "restart=a:x", "restart=a:100001",
+		"restart=a12345678901234567890123456789012:1"};
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_false(parse(&o, bad[i], error));
 		assert_non_null(strstr(error, bad[i]));

@@ -101,6 +101,53 @@ static void further_vcpus_are_off(void **state)
 	}
 }
 
+/* One of several, by its name; what was refused is not said again. */
+static void a_guest_is_made_anew(void **state)
+{
+	struct vm *again;
+	unsigned said_before;
+
+	(void)state;
+	add("name=a mem=4M -- one");
+	add("name=bad colour=red");
+	add("mem=8M vcpus=2 -- two");
+	add("module-of=g1 -- more");
+	create(2, 1);
+	vmset_destroy_vm(set.vm[1]);
+	said_before = host_log_count(HOST_INFO);
+	again = vmset_again(module, modules, "g1");
+	assert_non_null(again);
+	assert_int_equal(host_log_count(HOST_INFO), said_before);
+	assert_true(strstr(host_log_line(0), "colour")); /* the last line yet */
+	assert_true(vm_running(again));
+	assert_string_equal(again->config.name, "g1");
+	assert_string_equal(again->config.command_line, "two");
+	assert_int_equal(again->vcpus, 2);
+	assert_int_equal(mmu_pages(&again->mmu), 2048 - 0x60);
+	set.vm[1] = again;
+}
+
+static void no_memory_to_make_it_anew(void **state)
+{
+	static hfn_t all[2048];
+	unsigned n = 0;
+	uint64_t frames;
+
+	(void)state;
+	add("name=a mem=256M");
+	create(1, 0);
+	vmset_destroy_vm(set.vm[0]);
+	set.vms = 0;
+	frames = page_free_count();
+	while (n < 2048 && hfn_valid(all[n] = page_alloc(8, PAGE_ANY)))
+		n++;
+	assert_null(vmset_again(module, modules, "a"));
+	said("VERDICT a FAIL refused: module 1: mem=256M: only");
+	while (n)
+		page_free(all[--n], 8);
+	assert_int_equal(page_free_count(), frames);
+}
+
 static void the_budget_grows_with_the_memory(void **state)
 {
 	(void)state;
@@ -323,6 +370,8 @@ int main(void)
 		SET_TEST(no_modules_no_guests),
 		SET_TEST(a_guest_is_ready_to_run),
 		SET_TEST(further_vcpus_are_off),
+		SET_TEST(a_guest_is_made_anew),
+		SET_TEST(no_memory_to_make_it_anew),
 		SET_TEST(the_budget_grows_with_the_memory),
 		SET_TEST(a_replica_where_it_is_asked_for),
 		SET_TEST(default_names_avoid_those_given),

@@ -64,7 +64,7 @@ static void write_some(void)
 				chain_add(&chain[c], &reserve, s);
 		}
 		if (x % 64 == 0)
-			expect(!chain_audit(&chain[c], 0, 0));
+			expect(!chain_audit(&chain[c], CHAIN_ALL, 0, 0));
 		lock_drop(&lock[c]);
 		if (x % 4 == 0) /* give them back, so that the same ones are reused at once */
 			chain_unreserve(&reserve);
@@ -166,7 +166,7 @@ static void run(enum slab_mode mode, unsigned how_many_write)
 	assert_true(load_relaxed(&restarts) >= load_relaxed(&enough_restarts));
 	assert_true(load_relaxed(&gave_up) * 2 < load_relaxed(&walks));
 	for (unsigned c = 0; c < CHAINS; c++) {
-		assert_int_equal(chain_audit(&chain[c], 0, 0), 0);
+		assert_int_equal(chain_audit(&chain[c], CHAIN_ALL, 0, 0), 0);
 		for (spte_t *s; (s = chain_first(&chain[c]));)
 			chain_remove(&chain[c], &cache, s);
 		page_free(hpa_hfn(host_phys(table[c])), 1);

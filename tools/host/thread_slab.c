@@ -273,6 +273,48 @@ static void destroy_waits_for_readers(void **state)
 	}
 }
 
+static void stay_with_the_cache(void *ctx, const char *point)
+{
+	uint64_t until = host_clock() + 50000000UL;
+
+	(void)ctx;
+	if (strcmp(point, "slab-borrowed"))
+		return;
+	store_release(&inside, 1); /* partner: CPU 0's acquire */
+	while (host_clock() < until)
+		host_relax();
+	store_release(&inside, 2);
+}
+
+/* CPU 1 has borrowed the cache from the registry when CPU 0 destroys it. */
+static void destroy_against_a_reaper(void *arg)
+{
+	(void)arg;
+	if (host_cpu() == 0) {
+		slab_free(&cache, slab_alloc(&cache));
+		store_release(&inside, 3);
+		while (load_acquire(&inside) != 1)
+			host_relax();
+		slab_destroy(&cache);
+		expect(load_acquire(&inside) == 2); /* the reaper had left */
+	} else {
+		while (load_acquire(&inside) != 3)
+			host_relax();
+		host_set_park(stay_with_the_cache, 0);
+		slab_reap(0, 1);
+		host_set_park(0, 0);
+	}
+}
+
+static void destroy_waits_for_who_reaps(void **state)
+{
+	(void)state;
+	start(SLAB_NORMAL, SLAB_CAP, 0);
+	host_run_cpus(2, destroy_against_a_reaper, 0);
+	assert_int_equal(load_relaxed(&broken), 0);
+	assert_int_equal(page_free_count(), page_total());
+}
+
 /* The page allocator alone, by all CPUs at once: no frame is out twice. */
 static void pages(void *arg)
 {
@@ -323,6 +365,7 @@ int main(void)
 		cmocka_unit_test(objects_wander_poison),
 		cmocka_unit_test(the_cap_bounds_what_waits),
 		cmocka_unit_test(destroy_waits_for_readers),
+		cmocka_unit_test(destroy_waits_for_who_reaps),
 		cmocka_unit_test(pages_are_out_once),
 	};
 
