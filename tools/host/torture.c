@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Torture: two guests of two vCPUs each share the slabs; every vCPU is a thread that writes through aliases, remaps,
- * turns tables into large pages and back, maps a frame many times and drops it, reloads CR3, stores as a device would
- * and zaps; two walkers harvest both guests into replicas beside them, start and stop the other view of the log, and
+ * turns tables into large pages and back, maps a frame many times and drops it, reloads CR3, changes between four-level
+ * and PAE paging over the same tables and turns paging off and on, stores as a device would and zaps; two walkers harvest both guests into replicas beside them, start and stop the other view of the log, and
  * make and destroy a slab cache now and then.
  *
  * What must hold: every load gives what this vCPU stored last (each has a word of its own in every frame, so that all
@@ -14,8 +14,7 @@
  * objects that went from one guest to the other. The seed fixes what each thread does and where it dawdles, not how the
  * threads interleave.
  *
- *   torture SECONDS SEED normal|lifo|poison
- * / */
+ *   torture SECONDS SEED normal|lifo|poison */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +41,8 @@
 #define TABLES_GFN 0x380UL           /* where the second vCPU's tables begin */
 #define MAPPINGS 128u                /* 4 KiB pages of a vCPU's window, for the storms' behind them */
 #define WINDOW_PAGES (MAPPINGS + STORMS * ALIASES)
-#define WINDOW(vcpu) ((1UL << 30) + ((uint64_t)(vcpu) << 33))
-#define BIG(vcpu) (WINDOW(vcpu) + (1UL << 30)) /* where the large page comes and goes */
+#define WINDOW(vcpu) (((uint64_t)(vcpu) + 1) << 30) /* below 4 GiB, where PAE paging reaches, and not in the identity's GiB */
+#define BIG(vcpu) ((3UL << 30) + ((uint64_t)(vcpu) << 29)) /* where the large page comes and goes */
 #define RW (GPTE_P | GPTE_W | GPTE_U)
 #define QUIET_MS 400
 #define PERCENT 100
@@ -51,7 +50,7 @@
 
 struct vcpu {
 	struct machine machine;
-	uint64_t root, seed;
+	uint64_t root, pdpt, seed; /* pdpt: the third-level table of the lowest 512 GiB */
 	uint64_t value[FRAMES + ALIAS_FRAMES]; /* last stored to this vCPU's word of each frame */
 	uint32_t frame[WINDOW_PAGES]; /* what its window maps, + 1; 0: nothing */
 	uint32_t storm;              /* storms so far */
@@ -62,7 +61,7 @@ struct vcpu {
 struct guest {
 	struct vcpu vcpu[VCPUS];
 	struct replica replica;
-	atomic64 moves, remaps, zaps, rounds, stores;
+	atomic64 moves, remaps, zaps, rounds, stores, modes;
 };
 
 static struct guest guests[GUESTS];
@@ -96,12 +95,29 @@ static uint64_t frame_at(uint32_t frame, unsigned vcpu)
 	return FRAME_BASE + frame * PAGE_SIZE + vcpu * 8;
 }
 
-static void reload(struct vcpu *v)
+static void set(struct vcpu *v, struct mmu_paging p)
 {
+	enum mmu_outcome o;
+
+	while ((o = machine_try_set(&v->machine, &p)) == MMU_RETRY)
+		host_relax();
+	if (o != MMU_RESUME)
+		wrong("paging was refused", p.cr0, p.cr3, p.efer);
+}
+
+/* Four levels from now on, or PAE: over the same tables, but for the first. */
+static void change_mode(struct guest *g, struct vcpu *v)
+{
+	bool pae = v->machine.vcpu.mode == PAGING_LONG;
 	struct mmu_paging p = v->machine.vcpu.paging;
 
-	while (machine_try_set(&v->machine, &p) == MMU_RETRY)
-		host_relax();
+	p.cr4 |= CR4_PAE;
+	p.cr3 = pae ? v->pdpt : v->root;
+	p.efer = EFER_NXE | (pae ? 0 : EFER_LME | EFER_LMA);
+	for (unsigned i = 0; pae && i < 4; i++)
+		p.pdpte[i] = machine_load(&v->machine, v->pdpt + i * 8) & (GPTE_ADDRESS | GPTE_P);
+	set(v, p);
+	count_add(&g->modes, 1);
 }
 
 /* A frame through some mapping of it: the identity, the window if it shows it, or the large page. */
@@ -137,6 +153,20 @@ static void touch(struct vcpu *v, unsigned i, uint64_t r, bool store)
 	seen = machine_load(&v->machine, at);
 	if (seen != v->value[frame])
 		wrong("a load gave another value", at, seen, v->value[frame]);
+}
+
+/* Paging is off for a few loads and stores. */
+static void unpaged(struct guest *g, struct vcpu *v, unsigned i, uint64_t r)
+{
+	struct mmu_paging p = v->machine.vcpu.paging, off = p;
+
+	off.cr0 &= ~CR0_PG;
+	off.efer &= ~EFER_LMA;
+	set(v, off);
+	for (unsigned n = 0; n < 4; n++, r = r >> 8 | r << 56)
+		touch(v, i, r & ~(3UL << 20), n & 1); /* at its own address */
+	set(v, p);
+	count_add(&g->modes, 2);
 }
 
 /* Entry m of the window maps a frame (+ 1) from now on; 0: nothing. */
@@ -200,11 +230,15 @@ static void operate(struct guest *g, struct vcpu *v, unsigned i)
 	} else if (dice < 140) {
 		for (unsigned n = 0; n < 8; n++)
 			remap(g, v, i, r + n * 0x10001);
-		reload(v);
+		set(v, v->machine.vcpu.paging); /* loads CR3 */
 	} else if (dice < 160) {
 		toggle_big(g, v, i);
 	} else if (dice < 180) {
 		device_store(g, v, i, r);
+	} else if (dice == 182) {
+		change_mode(g, v);
+	} else if (dice == 183) {
+		unpaged(g, v, i, r);
 	} else if (dice == 180 && (r >> 52 & 3) == 0) {
 		machine_exit(&v->machine);
 		mmu_zap_all(mmu_of(g));
@@ -312,6 +346,7 @@ static void start_guest(struct guest *g, uint64_t seed)
 			machine_map(&v->machine, v->root, BIG(i) + f * PAGE_SIZE, frame_at(f, 0) | RW, 1);
 		v->big_table = machine_load(&v->machine, machine_pte(&v->machine, v->root, BIG(i), 2));
 		machine_map(&v->machine, v->root, WINDOW(i), 0, 1);
+		v->pdpt = machine_load(&v->machine, machine_pte(&v->machine, v->root, 0, 4)) & GPTE_ADDRESS;
 	}
 	if (g->vcpu[0].machine.next_table >= TABLES_GFN || !replica_init(&g->replica, mmu_of(g)))
 		wrong("no memory for a guest", 0, 0, 0);
@@ -332,7 +367,7 @@ static void check_guest(struct guest *g, unsigned i)
 		wrong("the audit found violations: guest, how many", i, bad, 0);
 }
 
-struct totals { uint64_t operations, faults, remaps, zaps, harvests, by_dbit, edits, gaveup, moves; struct tally tally; };
+struct totals { uint64_t operations, faults, remaps, zaps, harvests, by_dbit, edits, gaveup, moves, modes; struct tally tally; };
 
 static struct totals add_up(void)
 {
@@ -348,6 +383,7 @@ static struct totals add_up(void)
 		t.harvests += load_relaxed(&s->rounds);
 		t.by_dbit += load_relaxed(&s->dbit_rounds);
 		t.moves += load_relaxed(&g->moves);
+		t.modes += load_relaxed(&g->modes);
 		t.gaveup += load_relaxed(&s->gaveup);
 	}
 	t.edits = load_relaxed(&t.tally.edits);
@@ -376,8 +412,7 @@ static void quiet_point(void)
 		usleep(100);
 	for (unsigned i = 0; i < GUESTS; i++) {
 		check_guest(&guests[i], i);
-		/* everybody stands still, so how rounds go may change here: by protection, by D bits, or as log=auto
-		 * likes */
+		/* everybody stands still, so how rounds go may change here */
 		mmu_of(&guests[i])->log_mode = host_random(&mode_seed) % 3;
 	}
 	fetch_add_seq(&turns, 1);
@@ -452,8 +487,8 @@ int main(int argc, char **argv)
 	t = add_up();
 	printf("\n");
 	print_totals(&t);
-	printf("\n%lu walks given up, %lu caches destroyed, %lu moves of a guest's memory, %u quiet points\n", t.gaveup,
-		load_relaxed(&caches), t.moves, load_relaxed(&turns));
+	printf("\n%lu walks given up, %lu caches destroyed, %lu moves of a guest's memory, %lu changes of paging mode, %u quiet points\n",
+		t.gaveup, load_relaxed(&caches), t.moves, t.modes, load_relaxed(&turns));
 	check_pressure(&t.tally, mode, t.edits >= LONG_ENOUGH);
 	printf("nothing lost, nothing wrong%s\n", t.edits >= LONG_ENOUGH ? "" : "; too short for counts of 0 to matter");
 	return 0;
