@@ -5,21 +5,24 @@
  *
  * Modelled: one page of the slot; a vCPU that faults (look-up, then install under the lock, in one publishing section)
  * and uses the frame through its TLB; a host store in a section; a harvest that copies the page under a reference; a
+ * flow that kills the table with the page's spte, so that the zap does not find it in the hash, and buries it; a
  * builder that shadows a table of the slot: it leaves its section to flush, looks the slot up again, and is waited
  * for; the remover: unpublish, grace period, zap, flush, grace period for walkers and publishers, free; and whoever
  * re-creates the slot.
- * Bounds: FAULTS faults, one store, one harvest, one build, one removal.
+ * Bounds: FAULTS faults, one store, one harvest, one build, one demolition, one removal.
  * Properties: nobody touches a frame, a chain or a bitmap that was freed; a store to a slot that is being re-created
  * is not dropped; no spte maps the frame after it was freed.
  *
  *  run: as designed, beside a host store | ok | -DSTORE | quick
  *  run: as designed, beside a harvest | ok | -DHARVEST
  *  run: as designed, beside a builder | ok | -DBUILD
+ *  run: as designed, beside a demolition | ok | -DKILL | quick
  *  run: as designed, beside all of them | ok | -DSTORE -DHARVEST -DBUILD -DFAULTS=1 | big
  *  run: no grace period before the zap | wrong | -DONE_GRACE | quick
  *  run: no grace period before the free | wrong | -DBUILD -DNO_BUILDER -DNO_SECOND
  *  run: second one for publishers only | wrong | -DBUILD -DNO_BUILDER -DONE_KIND | quick
  *  run: no flush | wrong | -DNO_FLUSH
+ *  run: a demolition is not waited for | wrong | -DKILL -DNO_DYING | quick
  *  run: zap before unpublish | wrong | -DZAP_FIRST
  *  run: harvest without a reference | wrong | -DHARVEST -DNO_REF
  *  run: builder uses the old look-up | wrong | -DBUILD -DNO_BUILDER -DSTALE_BUILDER
@@ -37,6 +40,7 @@
 #define MOVING 2
 
 byte slot = THERE, refs, building;
+bit dying; /* the table with the spte: unhashed, not yet buried */
 bit spte, entry, tlb, lock, freed;
 byte epoch = 1, word[3], walk[2]; /* publishing: the vCPU's, the host's, the builder's; walking: harvest's, builder's */
 
@@ -60,9 +64,13 @@ active proctype vcpu() {
 		if
 		:: s == THERE ->
 			take;
-			assert(!freed); /* the chain's head, the bitmap */
-			spte = 1;
-			entry = 1;
+			if
+			:: !dying ->
+				assert(!freed); /* the chain's head, the bitmap */
+				spte = 1;
+				entry = 1
+			:: else /* RETRY */
+			fi;
 			drop
 		:: else
 		fi;
@@ -156,10 +164,28 @@ active proctype builder() {
 }
 #endif
 
+#ifdef KILL
+active proctype killer() {
+	take;
+	dying = 1;
+	drop;
+	take;
+	if
+	:: spte -> assert(!freed); spte = 0; entry = 0 /* the owner of the frame; the chain */
+	:: else
+	fi;
+	drop;
+	tlb = 0; /* the burial's flush */
+	dying = 0
+}
+#endif
+
 inline zap() {
 	take;
-	spte = 0;
-	entry = 0;
+	if
+	:: !dying -> spte = 0; entry = 0
+	:: else
+	fi;
 	drop
 }
 
@@ -192,6 +218,9 @@ active proctype remover() {
 #endif
 #ifndef ZAP_FIRST
 	zap();
+#endif
+#ifndef NO_DYING
+	!dying;
 #endif
 #ifndef NO_FLUSH
 	tlb = 0;
