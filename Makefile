@@ -37,6 +37,7 @@ IMAGES += bench
 IMAGES += hostile
 IMAGES += insn
 IMAGES += smp_storm
+IMAGES += scale
 IMAGES += modes
 IMAGES += perm
 IMAGES += cow
@@ -136,7 +137,7 @@ $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest
 	$(Q)$(LD) $(LINK) -T guest/images/image.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
 	$(Q)$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
 
-$(BUILD)/guest/smp_storm.elf $(BUILD)/guest/kick.elf: $(BUILD)/guest/smp.o
+$(BUILD)/guest/smp_storm.elf $(BUILD)/guest/scale.elf $(BUILD)/guest/kick.elf: $(BUILD)/guest/smp.o
 $(BUILD)/guest/mmio.elf: $(BUILD)/guest/mmio_engine.o
 $(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
 
