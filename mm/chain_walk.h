@@ -48,7 +48,7 @@ static inline uint64_t chain_peek(struct chain *c)
 {
 	uint64_t at = load_acquire(&c->head); /* as in chain_walk */
 
-	park("chain-head");
+	park("chain-peek");
 	return at;
 }
 

@@ -402,18 +402,18 @@ static inline enum repair repair(struct mmu_vcpu *v, gva_t a, uint32_t error)
 {
 	enum repair done = REPAIR_NONE;
 	uint64_t generation;
-	struct shadow *s;
+	const struct mmu_near *near;
 
 	if (error & PF_RSVD)
 		return REPAIR_NONE;
 	rcu_read_lock(RCU_PUBLISH);
 	/* acquire: before the walk; partner: the flush before a table is freed */
 	generation = load_acquire(&v->mmu->generation);
-	s = shadow_near(v, a, generation);
-	if (s) {
-		if ((error & (PF_P | PF_W | PF_I)) == (PF_P | PF_W) && fixup(v, &s->table->spte[gpte_index(a, 1)], error))
+	near = shadow_near(v, a, generation);
+	if (near) {
+		if ((error & (PF_P | PF_W | PF_I)) == (PF_P | PF_W) && fixup(v, &near->table->spte[gpte_index(a, 1)], error))
 			done = REPAIR_FIXUP;
-		else if (quick(v, s, a, error, generation))
+		else if (quick(v, near->s, a, error, generation))
 			done = REPAIR_QUICK;
 	}
 	rcu_read_unlock(RCU_PUBLISH);

@@ -156,6 +156,14 @@ struct mmu {
 	struct mmu_stats stats;
 };
 
+/* The level-1 shadow page that the last walk of the shadow ended in: a paging-structure cache of one entry. Good for addresses
+ * of its 2 MiB region while the generation stands, for nothing above it goes without moving that (shadow.h). */
+struct mmu_near {
+	uint64_t generation, region;
+	struct shadow *s;
+	struct table *table; /* s's, which may be read when s may be another's already: tables are type-stable */
+};
+
 /* One vCPU's side of the MMU. Only its own CPU touches it, but for the atomics. */
 struct mmu_vcpu {
 	struct mmu *mmu;
@@ -174,9 +182,7 @@ struct mmu_vcpu {
 	struct shadow *root[4];   /* pinned: level-4 root in [0], or the level-2 shadows of a guest without long mode, one
 	                           * a GiB; 0: a PDPTE that is not present, or whose table is not in RAM */
 	spte_t *pae_root;         /* page below 4 GiB: the four PDPTEs of a guest without long mode */
-	/* The level-1 shadow page that the last walk of the shadow ended in: a paging-structure cache of one entry. Good for
-	 * addresses of its 2 MiB region while the generation stands, for nothing above it goes without moving that (shadow.h) */
-	struct { uint64_t generation, region; struct shadow *s; } near;
+	struct mmu_near near;
 	bool root_stale;          /* reload before the next entry */
 	bool sync_wanted;         /* an INVLPG's sync met another flow: again at the reload */
 	struct chain_reserve rmap, parents;

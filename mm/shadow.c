@@ -17,16 +17,15 @@ static struct shadow **bucket(struct mmu *m, gfn_t f)
 	return &m->hash[((f.v ^ m->hash_seed) * 0x9e3779b97f4a7c15UL >> 32) & m->hash_mask];
 }
 
-struct shadow *shadow_seek(struct mmu_vcpu *v, gva_t a, uint64_t generation)
+const struct mmu_near *shadow_seek(struct mmu_vcpu *v, gva_t a, uint64_t generation)
 {
 	unsigned level;
 	spte_t *p = shadow_walk(v, a, &level);
 
 	if (!p || level > 1)
 		return 0;
-	v->near.generation = generation;
-	v->near.region = a.v >> 21;
-	return v->near.s = shadow_of_spte(p);
+	v->near = (struct mmu_near){generation, a.v >> 21, shadow_of_spte(p), spte_table(p)};
+	return &v->near;
 }
 
 struct shadow *shadow_find(struct mmu *m, gfn_t f, union role r)

@@ -108,15 +108,16 @@ static inline spte_t *shadow_walk(const struct mmu_vcpu *v, gva_t a, unsigned *l
 }
 
 /* The level-1 shadow page that translates a; 0 when the walk ends above it. In a section; generation: the MMU's, loaded before
- * by this section. The page may have died since, and with another generation become another.
+ * by this section. The page may have died since, and with another generation become another: what struct shadow holds may be
+ * read under its lock alone.
  * What v->near remembers is what a walk would find: a link above level 1 is dropped by flows that move the generation before
  * they end, and until then the shadow page that has lost it is dying, or such a walk could have come before. Who finds nothing
  * to repair forgets it, so that it never makes a fault repeat. */
-struct shadow *shadow_seek(struct mmu_vcpu *v, gva_t a, uint64_t generation);
-static inline struct shadow *shadow_near(struct mmu_vcpu *v, gva_t a, uint64_t generation)
+const struct mmu_near *shadow_seek(struct mmu_vcpu *v, gva_t a, uint64_t generation);
+static inline const struct mmu_near *shadow_near(struct mmu_vcpu *v, gva_t a, uint64_t generation)
 {
 	if (v->near.generation == generation && v->near.region == a.v >> 21)
-		return v->near.s;
+		return &v->near;
 	return shadow_seek(v, a, generation);
 }
 static inline void shadow_forget_near(struct mmu_vcpu *v) { v->near.generation = 0; }

@@ -355,11 +355,13 @@ static bool invlpg_quick(struct mmu_vcpu *v, gva_t a)
 	struct mmu *m = v->mmu;
 	uint64_t generation = load_acquire(&m->generation), old; /* partner: the flush before a table is freed */
 	unsigned index = gpte_index(a, 1);
+	const struct mmu_near *near;
 	struct shadow *s;
 	bool done = false;
 
-	if (shadow_pending(m, true) || !(s = shadow_near(v, a, generation)))
+	if (shadow_pending(m, true) || !(near = shadow_near(v, a, generation)))
 		return false;
+	s = near->s;
 	park("invlpg-walked");
 	shadow_lock(s);
 	if (load_acquire(&m->generation) == generation && load_relaxed(&s->state) == SHADOW_LIVE && !s->role.direct) {

@@ -148,7 +148,7 @@ static void a_change_in_place_does_not_bring_w_back(void **state)
 	assert_int_equal(differences(), 0);
 }
 
-static uint64_t pte, seen;
+static uint64_t pde, seen;
 static atomic32 stored;
 
 /* The other vCPU: writes the table through what was just opened, loads CR3, and uses the table. */
@@ -156,9 +156,9 @@ static void *rewrite(void *arg)
 {
 	(void)arg;
 	host_thread_cpu(1);
-	machine_store(&test_second, pte, FRAME_B | TEST_RW | GPTE_A | GPTE_D);
+	machine_store(&test_second, pde, TEST_FREE | TEST_RW | GPTE_A);
 	store_release(&stored, 1);
-	machine_cr3(&test_second, test_second.vcpu.paging.cr3);
+	machine_invlpg(&test_second, TEST_VIRT);
 	seen = machine_load(&test_second, TEST_VIRT);
 	return 0;
 }
@@ -175,7 +175,7 @@ static void let_it_rewrite(struct machine *c)
 		sched_yield();
 }
 
-/* H24: a table is unsync before it can be written. */
+/* H24: a table is unsync before it can be written: an upper one, of which INVLPG asks without the lock. */
 static void a_table_is_unsync_before_it_is_open(void **state)
 {
 	struct machine *c = *state;
@@ -183,14 +183,15 @@ static void a_table_is_unsync_before_it_is_open(void **state)
 
 	*raw(c, FRAME_A) = (atomic64){0xa};
 	*raw(c, FRAME_B) = (atomic64){0xb};
-	pte = machine_pte(c, root, TEST_VIRT, 1);
+	*raw(c, TEST_FREE) = (atomic64){FRAME_B | TEST_RW | GPTE_A | GPTE_D};
+	pde = machine_pte(c, root, TEST_VIRT, 2);
 	assert_int_equal(load_on(1, &test_second, TEST_VIRT), 0xa);
-	load_on(1, &test_second, pte);
-	assert_false(machine_spte(c, pte) & SPTE_W);
+	load_on(1, &test_second, pde);
+	assert_false(machine_spte(c, pde) & SPTE_W);
 	assert_null(c->mmu.unsync);
 	store_relaxed(&stored, 0);
 	park_at(c, "leaf-linked", 0, let_it_rewrite);
-	machine_store(c, pte + 8, 0);
+	machine_store(c, pde + 8 * 100, 0);
 	parked();
 	assert_int_equal(pthread_join(walker, 0), 0);
 	assert_int_equal(seen, 0xb);
