@@ -292,9 +292,9 @@ struct vm_holds vmset_destroy_vm(struct vm *vm)
 	struct vm_holds holds = {0};
 
 	for (unsigned i = 0; i < vm->vcpus; i++) {
-		uint64_t quick = load_relaxed(&vm->vcpu[i]->mmu.stats.worst_quick);
+		uint64_t table = load_relaxed(&vm->vcpu[i]->mmu.stats.worst_hold);
 
-		holds.quick = quick > holds.quick ? quick : holds.quick;
+		holds.table = table > holds.table ? table : holds.table;
 		mmu_vcpu_destroy(&vm->vcpu[i]->mmu);
 		page_free_array(vm->vcpu[i], sizeof *vm->vcpu[i]);
 	}

@@ -32,9 +32,8 @@ void vmset_create(struct vmset *s, const struct vmset_module *module, unsigned m
  * other guests that run; outside sections and locks. */
 struct vm *vmset_again(const struct vmset_module *module, unsigned modules, const char *name);
 
-/* The longest holds of a guest's locks, TSC ticks. quick: the longest fault that the quick path repaired,
- * waits and allocations too: a table's lock, held alone, is not timed, but held there for one leaf. */
-struct vm_holds { uint64_t mmu, bus, quick; };
+/* The longest holds of a guest's locks, TSC ticks. table: of a shadow table's where mmu.lock was not held too. */
+struct vm_holds { uint64_t mmu, bus, table; };
 
 /* Gives everything back that vmset_create got for one guest. Its vCPUs have stopped, nobody harvests. Returns the longest
  * holds of its locks, those of this call among them. Outside sections and locks. */

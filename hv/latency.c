@@ -43,7 +43,7 @@ void latency_guest_over(unsigned index, const char *name, struct vm_holds holds)
 	text_copy(g->name, sizeof g->name, name);
 	g->longest.mmu = longer(g->longest.mmu, holds.mmu);
 	g->longest.bus = longer(g->longest.bus, holds.bus);
-	g->longest.quick = longer(g->longest.quick, holds.quick);
+	g->longest.table = longer(g->longest.table, holds.table);
 }
 
 static void print_lock(const char *name, uint64_t ticks)
@@ -62,7 +62,7 @@ void latency_print(void)
 	for (unsigned i = 0; i < guests.n; i++) {
 		host_print("LATENCY lock %s.mmu %lu ticks", over[i].name, over[i].longest.mmu);
 		host_print("LATENCY lock %s.bus %lu ticks", over[i].name, over[i].longest.bus);
-		host_print("LATENCY fault %s.quick %lu ticks", over[i].name, over[i].longest.quick);
+		host_print("LATENCY lock %s.table %lu ticks", over[i].name, over[i].longest.table);
 	}
 	print_lock("pages", page_longest_hold());
 	print_lock("slab-cpu", slab.cpu);

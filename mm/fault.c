@@ -384,14 +384,15 @@ static inline bool quick_install(struct mmu_vcpu *v, struct shadow *s, gva_t a, 
 static inline bool quick(struct mmu_vcpu *v, struct shadow *s, gva_t a, uint32_t error, uint64_t generation)
 {
 	struct mmu *m = v->mmu;
+	uint64_t since;
 	bool done;
 
 	if (v->rmap.n < RESERVE_RMAP || shadow_pending(m, true) || mmu_moving(m))
 		return false;
 	park("quick-walked");
-	shadow_lock(s);
+	since = shadow_lock_alone(s);
 	done = load_acquire(&m->generation) == generation && quick_install(v, s, a, error);
-	shadow_unlock(s);
+	shadow_unlock_alone(v, s, since);
 	return done;
 }
 
@@ -420,12 +421,6 @@ static inline enum repair repair(struct mmu_vcpu *v, gva_t a, uint32_t error)
 	return done;
 }
 
-static void longest(atomic64 *so_far, uint64_t ticks)
-{
-	if (__builtin_expect(ticks > load_relaxed(so_far), 0))
-		store_relaxed(so_far, ticks);
-}
-
 enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f)
 {
 	struct mmu_vcpu_stats *stats = &v->stats;
@@ -442,8 +437,7 @@ enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct m
 	ticks = host_clock() - start;
 	if (done == REPAIR_FIXUP)
 		count_add(&stats->fixup_ticks, ticks);
-	if (done != REPAIR_NONE)
-		longest(&stats->worst_quick, ticks);
-	longest(&stats->worst_fault, ticks);
+	if (__builtin_expect(ticks > load_relaxed(&stats->worst_fault), 0))
+		store_relaxed(&stats->worst_fault, ticks);
 	return o;
 }

@@ -65,7 +65,7 @@ struct mmu_vcpu_stats {
 	atomic64 injected;    /* guest's own page faults */
 	atomic64 spurious;    /* nothing to repair */
 	atomic64 worst_fault; /* longest mmu_fault, TSC ticks */
-	atomic64 worst_quick; /* longest of those without mmu.lock: no hold of a table's lock alone is longer */
+	atomic64 worst_hold;  /* longest hold of a table's lock without mmu.lock, TSC ticks */
 };
 
 /* The sums over a guest's vCPUs, and the longest. */

@@ -135,6 +135,21 @@ void shadow_link(struct shadow *parent, unsigned index, struct shadow *child, st
 /* Taken within mmu.lock, or alone. Nothing keeps the table from becoming another before: look again. */
 static inline void shadow_lock(struct shadow *s) { spin_take(&s->lock, LOCK_TABLE); }
 static inline void shadow_unlock(struct shadow *s) { spin_drop(&s->lock, LOCK_TABLE); }
+/* The same where no hold of mmu.lock tells how long it was: the vCPU remembers the longest. shadow_lock_alone gives what
+ * shadow_unlock_alone is to be given: TSC ticks. */
+static inline uint64_t shadow_lock_alone(struct shadow *s)
+{
+	shadow_lock(s);
+	return host_clock();
+}
+static inline void shadow_unlock_alone(struct mmu_vcpu *v, struct shadow *s, uint64_t since)
+{
+	uint64_t held = host_clock() - since;
+
+	if (__builtin_expect(held > load_relaxed(&v->stats.worst_hold), 0))
+		store_relaxed(&v->stats.worst_hold, held);
+	shadow_unlock(s);
+}
 
 /* Empties one spte, leaf or link, with all that hangs on it: dirty transfer, owed, chain entry. True: it stood above level 1
  * and was not empty, so the caller bumps the generation. The table's lock held at level 1, mmu.lock above; in a publishing

@@ -353,7 +353,7 @@ enum mmu_outcome sync_all(struct mmu *m)
 static bool invlpg_quick(struct mmu_vcpu *v, gva_t a)
 {
 	struct mmu *m = v->mmu;
-	uint64_t generation = load_acquire(&m->generation), old; /* partner: the flush before a table is freed */
+	uint64_t generation = load_acquire(&m->generation), old, since; /* partner: the flush before a table is freed */
 	unsigned index = gpte_index(a, 1);
 	const struct mmu_near *near;
 	struct shadow *s;
@@ -363,12 +363,12 @@ static bool invlpg_quick(struct mmu_vcpu *v, gva_t a)
 		return false;
 	s = near->s;
 	park("invlpg-walked");
-	shadow_lock(s);
+	since = shadow_lock_alone(s);
 	if (load_acquire(&m->generation) == generation && load_relaxed(&s->state) == SHADOW_LIVE && !s->role.direct) {
 		old = load_relaxed(&s->table->spte[index]);
 		done = !old || read_leaf(s, index, old, reading(s, v->reserved, true));
 	}
-	shadow_unlock(s);
+	shadow_unlock_alone(v, s, since);
 	return done;
 }
 
