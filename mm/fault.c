@@ -38,6 +38,7 @@
 #include "mm/walk.h"
 
 #define FAULT_TRIES 32 /* rounds of the slow path before the run loop is asked to come again */
+#define STEP 32        /* shadow pages of one table that go unsync between two lock breaks */
 #define FLOOD 3        /* times unsync without use in between, until a shadow page is taken for dead */
 
 /* What a try under the lock leaves to be done outside it. */
@@ -129,11 +130,12 @@ static struct shadow *descend(struct mmu_vcpu *v, struct shadow *s, gva_t a, con
 	return c;
 }
 
-/* A write to a page that is shadowed as a page table: its shadows go unsync, or die if nobody uses them any more. True:
- * the page may be made writable now. */
+/* A write to a page that is shadowed as a page table: its shadows go unsync, or die if nobody uses them any more; a guest has
+ * as many as it finds roles, so STEP of them under one hold of the lock. True: the page may be made writable now. */
 static bool write_table(struct mmu *m, gfn_t page, struct todo *todo)
 {
 	struct shadow *s = 0, *next = shadow_next_table(m, page, 0);
+	unsigned changed = 0;
 
 	while ((s = next)) {
 		next = shadow_next_table(m, page, s);
@@ -141,6 +143,8 @@ static bool write_table(struct mmu *m, gfn_t page, struct todo *todo)
 			todo->wait = true;
 			return false;
 		}
+		if ((!s->unsync || load_relaxed(&s->writes) >= FLOOD) && changed++ == STEP)
+			return false; /* the fault begins anew, and those are done */
 		if (load_relaxed(&s->writes) >= FLOOD) {
 			shadow_kill(s, &todo->dying);
 			continue;

@@ -228,6 +228,58 @@ static void a_host_store_to_a_page_table_is_seen(void **state)
 	assert_int_equal(machine_peek(c, TEST_FREE), 1);
 }
 
+/* Unsync shadows when the slow path last passed before it takes the lock, and the most that one hold has added. */
+static uint32_t before_hold, most;
+
+static void watch(void *ctx, const char *point)
+{
+	struct machine *c = ctx;
+	uint32_t now = load_relaxed(&c->mmu.unsync_all);
+
+	if (strcmp(point, "fault-walked"))
+		return;
+	if (now > before_hold && now - before_hold > most)
+		most = now - before_hold;
+	before_hold = now;
+}
+
+/* A table under eight sets of rights, in each state of NXE, WP, SMEP and SMAP: the write to it makes all go unsync, in steps. */
+static void a_table_in_many_roles_goes_unsync_in_steps(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = machine_long_mode(c), pte, spread = 1UL << 39;
+	struct mmu_paging p = c->vcpu.paging;
+
+	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW | GPTE_A | GPTE_D, 1);
+	pte = machine_pte(c, root, TEST_VIRT, 1);
+	for (uint64_t i = 1; i <= 8; i++) /* W, U and NX above */
+		machine_map(c, root, TEST_VIRT + i * spread,
+			(pte & GPTE_ADDRESS) | GPTE_P | (i & 3) << 1 | (i & 4 ? GPTE_NX : 0), 2);
+	c->vcpu.ac = true;
+	for (unsigned k = 0; k < 16; k++) {
+		p.efer = k & 1 ? p.efer | EFER_NXE : p.efer & ~EFER_NXE;
+		p.cr0 = k & 2 ? p.cr0 & ~CR0_WP : p.cr0 | CR0_WP;
+		p.cr4 = k & 4 ? p.cr4 | CR4_SMEP : p.cr4 & ~CR4_SMEP;
+		p.cr4 = k & 8 ? p.cr4 | CR4_SMAP : p.cr4 & ~CR4_SMAP;
+		machine_set(c, &p);
+		for (uint64_t i = 0; i <= 8; i++)
+			if ((k & 1) || !(i & 4)) /* NX is reserved without NXE */
+				machine_load(c, TEST_VIRT + i * spread);
+	}
+	assert_int_equal(load_relaxed(&c->mmu.unsync_all), 0);
+	assert_true(load_relaxed(slot_tables(slot_find(&c->mmu, gpa_gfn(gpa(pte))), gpa_gfn(gpa(pte)), 1)) > 32);
+	before_hold = most = 0;
+	host_set_park(watch, c);
+	machine_store(c, pte, (TEST_FREE + PAGE_SIZE) | TEST_RW);
+	watch(c, "fault-walked");
+	host_set_park(0, 0);
+	assert_true(load_relaxed(&c->mmu.unsync_all) > 32);
+	assert_in_range(most, 1, 32);
+	machine_store(c, TEST_FREE + PAGE_SIZE, 5);
+	machine_set(c, &p);
+	assert_int_equal(machine_load(c, TEST_VIRT), 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +297,7 @@ int main(void)
 		MMU_TEST(many_roots_share_their_lower_tables),
 		MMU_TEST(zap_all_leaves_nothing_and_everything_comes_back),
 		MMU_TEST(a_host_store_to_a_page_table_is_seen),
+		MMU_TEST(a_table_in_many_roles_goes_unsync_in_steps),
 	};
 
 	return cmocka_run_group_tests_name("tables", tests, 0, 0);
