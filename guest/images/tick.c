@@ -35,7 +35,8 @@ enum pit_port { PIT_CHANNEL0 = 0x40, PIT_CONTROL = 0x43 };
 #define SPINS 20000000UL /* polls after which a tick is taken for lost */
 #define WINDOW PAGE_1G
 #define STORM_PAGES 256
-#define CALIBRATION 8 /* the counter is watched for 1/8 of a period */
+#define CALIBRATION 8 /* the counter is watched for 1/8 of a period … */
+#define WATCHES 15    /* … so often, and the median counts: a machine that stands still meanwhile spoils one or two */
 
 static volatile uint64_t ticks, strays;
 static volatile bool hold_eoi;
@@ -114,7 +115,7 @@ static uint64_t tick_count(uint64_t periods)
 }
 
 /* TSC ticks per period by the counter alone: how long it takes to count an eighth of the divisor down. */
-static uint64_t period_by_counter(uint16_t divisor)
+static uint64_t watch_counter(uint16_t divisor)
 {
 	uint16_t first = pit_read(), now = first;
 	uint64_t start = rdtsc(), counted = 0;
@@ -124,6 +125,21 @@ static uint64_t period_by_counter(uint16_t divisor)
 		counted = first >= now ? first - now : first + divisor - now;
 	}
 	return counted ? (rdtsc() - start) * divisor / counted : 0;
+}
+
+static uint64_t period_by_counter(uint16_t divisor)
+{
+	uint64_t sorted[WATCHES];
+
+	for (unsigned n = 0; n < WATCHES; n++) {
+		uint64_t found = watch_counter(divisor);
+		unsigned at = n;
+
+		for (; at > 0 && sorted[at - 1] > found; at--)
+			sorted[at] = sorted[at - 1];
+		sorted[at] = found;
+	}
+	return sorted[WATCHES / 2];
 }
 
 static void test_halt(uint64_t count, uint16_t divisor)
