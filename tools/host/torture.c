@@ -46,7 +46,7 @@
 #define RW (GPTE_P | GPTE_W | GPTE_U)
 #define QUIET_MS 400
 #define PERCENT 100
-#define LONG_ENOUGH 1000000 /* chain edits: the rarest count, of foreign markers, is 1 in 20,000 to 70,000 as measured */
+#define LONG_ENOUGH 500000 /* chain edits, but first entries: the rarest count, of foreign markers, is 1 in 30,000 or so */
 
 struct vcpu {
 	struct machine machine;
