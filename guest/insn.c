@@ -97,10 +97,5 @@ static bool by_opcode(struct insn_reader *r, unsigned mode, const struct insn_pr
 
 enum insn_outcome insn_decode(unsigned mode, const uint8_t *p, unsigned n, struct insn *out)
 {
-	struct insn_reader r = insn_reader(p, n);
-	struct insn_prefixes x;
-	unsigned opcode = insn_opcode(&r, mode, &x, out);
-	bool known = by_opcode(&r, mode, &x, opcode, out);
-
-	return insn_finish(&r, n, known, out);
+	return insn_decode_by(by_opcode, mode, p, n, out);
 }

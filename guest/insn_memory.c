@@ -273,10 +273,5 @@ static bool by_entry(
 
 enum insn_outcome insn_decode_memory(unsigned mode, const uint8_t *p, unsigned n, struct insn *out)
 {
-	struct insn_reader r = insn_reader(p, n);
-	struct insn_prefixes x;
-	unsigned opcode = insn_opcode(&r, mode, &x, out);
-	bool known = by_entry(&r, mode, &x, opcode, out);
-
-	return insn_finish(&r, n, known, out);
+	return insn_decode_by(by_entry, mode, p, n, out);
 }

@@ -115,7 +115,7 @@ void insn_modrm(struct insn_reader *r, unsigned mode, const struct insn_prefixes
 		i->seg = i->has_base && (i->base == RSP || i->base == RBP) ? SS : DS;
 }
 
-unsigned insn_opcode(struct insn_reader *r, unsigned mode, struct insn_prefixes *x, struct insn *out)
+static unsigned read_opcode(struct insn_reader *r, unsigned mode, struct insn_prefixes *x, struct insn *out)
 {
 	unsigned opcode = read_prefixes(r, mode, x);
 
@@ -127,11 +127,16 @@ unsigned insn_opcode(struct insn_reader *r, unsigned mode, struct insn_prefixes 
 	return opcode;
 }
 
-enum insn_outcome insn_finish(const struct insn_reader *r, unsigned n, bool known, struct insn *out)
+enum insn_outcome insn_decode_by(insn_decoder *decoder, unsigned mode, const uint8_t *p, unsigned n, struct insn *out)
 {
-	if (r->ended)
+	struct insn_reader r = {.p = p, .n = n < INSN_BYTES_MAX ? n : INSN_BYTES_MAX};
+	struct insn_prefixes x;
+	unsigned opcode = read_opcode(&r, mode, &x, out);
+	bool known = decoder(&r, mode, &x, opcode, out);
+
+	if (r.ended)
 		return n < INSN_BYTES_MAX ? INSN_SHORT : INSN_OTHER;
-	out->length = (uint8_t)r->at;
+	out->length = (uint8_t)r.at;
 	return known ? INSN_OK : INSN_OTHER;
 }
 

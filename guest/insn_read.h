@@ -38,17 +38,13 @@ static inline uint8_t insn_byte(struct insn_reader *r)
 /* A little-endian number of 1, 2, 4 or 8 bytes, sign-extended. */
 int64_t insn_number(struct insn_reader *r, unsigned bytes);
 
-/* Begins with n bytes at p, of which no more count than an instruction may have. */
-static inline struct insn_reader insn_reader(const uint8_t *p, unsigned n)
-{
-	return (struct insn_reader){.p = p, .n = n < INSN_BYTES_MAX ? n : INSN_BYTES_MAX};
-}
-/* The prefixes, *out begun with the sizes that follow from them and mode (2, 4, 8). Returns the opcode, with INSN_TWO_BYTE
- * for those behind 0F. */
-unsigned insn_opcode(struct insn_reader *r, unsigned mode, struct insn_prefixes *x, struct insn *out);
 /* The operand that ModRM's byte, just read, begins: i->memory, rm, or where in memory. */
 void insn_modrm(struct insn_reader *r, unsigned mode, const struct insn_prefixes *x, struct insn *i, uint8_t modrm);
-/* The end: *out's length. known: the opcode is one of the decoder's. */
-enum insn_outcome insn_finish(const struct insn_reader *r, unsigned n, bool known, struct insn *out);
+/* A decoder's own part: what follows the opcode, which has INSN_TWO_BYTE where it stood behind 0F. False: not one of its. *i
+ * begins with the sizes that follow from the prefixes and mode (2, 4, 8). */
+typedef bool insn_decoder(
+	struct insn_reader *r, unsigned mode, const struct insn_prefixes *x, unsigned opcode, struct insn *i);
+/* Decodes n bytes at p, of which no more count than an instruction may have. */
+enum insn_outcome insn_decode_by(insn_decoder *decoder, unsigned mode, const uint8_t *p, unsigned n, struct insn *out);
 
 #endif

@@ -35,5 +35,11 @@ typedef struct { _Atomic uint32_t v; } atomic32;
 
 /* A counter that one CPU writes and others read: no read-modify-write needed. */
 #define count_add(a, x) store_relaxed(a, load_relaxed(a) + (x))
+/* The same of the largest so far. */
+static inline void count_longest(atomic64 *a, uint64_t x)
+{
+	if (__builtin_expect(x > load_relaxed(a), 0))
+		store_relaxed(a, x);
+}
 
 #endif

@@ -24,8 +24,8 @@
  *     reader could have read the slots just after P left them for the head, and then find this chain's marker in next,
  *     if the descriptor was freed and came back meanwhile (model chain).
  * Why it ends. Every entry visited and every extra try of the visitor is counted against 2 x length + 64, which is looked at
- * before each descriptor; and so is, apart, every descriptor. A chain that nobody changes has no more than `length` entries in no more than `length` descriptors; a
- * reader that is led round and round by a descriptor relinked at the head (no foreign marker, hence no restart) gives
+ * before each descriptor; and so is, apart, every descriptor. A chain that nobody changes has no more than `length` entries in
+ * no more than `length` descriptors; a reader that is led round and round by a descriptor relinked at the head (no foreign marker, hence no restart) gives
  * up.
  *
  * Promised: the above. Not promised: that an entry is visited once; that what is visited belongs to this chain still;

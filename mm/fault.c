@@ -441,7 +441,6 @@ enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct m
 	ticks = host_clock() - start;
 	if (done == REPAIR_FIXUP)
 		count_add(&stats->fixup_ticks, ticks);
-	if (__builtin_expect(ticks > load_relaxed(&stats->worst_fault), 0))
-		store_relaxed(&stats->worst_fault, ticks);
+	count_longest(&stats->worst_fault, ticks);
 	return o;
 }

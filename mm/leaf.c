@@ -67,7 +67,7 @@ enum leaf_outcome leaf_add(struct shadow *s, unsigned index, uint64_t value, str
 	if ((value & SPTE_MMU_WRITABLE) && load_acquire(&slot->tables[0][i]))
 		allowed = false;
 	else if (old)
-		leaf_replace(p, old, value, SPTE_A | (value & SPTE_MMU_WRITABLE ? SPTE_W | SPTE_D : 0));
+		leaf_change(s, p, old, value, slot, page);
 	else
 		put(s, p, value, c, r);
 	spin_drop(&c->lock, LOCK_CHAIN);

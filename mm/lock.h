@@ -22,7 +22,6 @@ enum lock_rank {
 	LOCK_SLAB_REGISTRY,
 	LOCK_SLAB,          /* a cache's, or a CPU's part of one */
 	LOCK_PAGE,          /* the page allocator's */
-	LOCK_RANKS,
 };
 
 /* Natively: panics when a lock of this rank or a higher one is held by this thread. */
@@ -70,10 +69,7 @@ static inline void lock_take(struct lock *l)
 
 static inline void lock_drop(struct lock *l)
 {
-	uint64_t held = host_clock() - l->since;
-
-	if (held > load_relaxed(&l->longest))
-		store_relaxed(&l->longest, held);
+	count_longest(&l->longest, host_clock() - l->since);
 	spin_drop(&l->spin, l->rank);
 }
 

@@ -144,10 +144,7 @@ static inline uint64_t shadow_lock_alone(struct shadow *s)
 }
 static inline void shadow_unlock_alone(struct mmu_vcpu *v, struct shadow *s, uint64_t since)
 {
-	uint64_t held = host_clock() - since;
-
-	if (__builtin_expect(held > load_relaxed(&v->stats.worst_hold), 0))
-		store_relaxed(&v->stats.worst_hold, held);
+	count_longest(&v->stats.worst_hold, host_clock() - since);
 	shadow_unlock(s);
 }
 

@@ -101,6 +101,21 @@ static inline uint64_t two_vcpus(struct machine *c, uint64_t entry)
 	return root;
 }
 
+/* Threads that stop each other: how far they are. */
+#define FOREVER 20000000000UL    /* ns after which a thread is taken for stuck */
+static atomic32 stage __attribute__((unused));
+
+/* True once the other has come to `wanted`; false when it took longer than `ns`. */
+static inline bool comes_to(uint32_t wanted, uint64_t ns)
+{
+	uint64_t start = host_clock();
+
+	for (; load_acquire(&stage) < wanted; host_relax())
+		if (host_clock() - start > ns)
+			return false;
+	return true;
+}
+
 static inline bool store_on(unsigned cpu, struct machine *c, uint64_t at, uint64_t value)
 {
 	unsigned back = host_cpu();

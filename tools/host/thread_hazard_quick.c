@@ -2,14 +2,12 @@
 /* The quick path of a fault takes the table's lock and the chain's, and no other: what may happen to the table and to the page
  * while it is on its way, and what must wait for it. Model: quick. */
 #include <pthread.h>
-#include <sched.h>
 
 #include "tools/host/hazard_test.h"
 
 #define TRIES 64
 #define TABLES 32
 #define NEW_PAGE (TEST_VIRT + PAGE_SIZE) /* never touched; the table over it is in use */
-#define PATIENCE 20000000000UL           /* ns after which a thread is taken for stuck */
 
 static struct machine stranger;
 static struct table *walked; /* the table over NEW_PAGE */
@@ -136,17 +134,6 @@ static void a_page_is_no_table_only_under_its_chains_lock(void **state)
 }
 
 enum stage { STARTED = 1, DECIDED, TOLD };
-static atomic32 stage;
-
-static void comes_to(uint32_t wanted)
-{
-	uint64_t start = host_clock();
-
-	while (load_acquire(&stage) < wanted) {
-		CHECK(host_clock() - start < PATIENCE);
-		sched_yield();
-	}
-}
 
 /* The fault has read the gpte and waits, until the other vCPU waits for it or is through. */
 static void fault_hook(void *ctx, const char *point)
@@ -155,7 +142,7 @@ static void fault_hook(void *ctx, const char *point)
 	if (strcmp(point, "publish-decided") || load_acquire(&stage) != STARTED)
 		return;
 	store_release(&stage, DECIDED);
-	comes_to(TOLD);
+	CHECK(comes_to(TOLD, FOREVER));
 }
 
 static void teller_hook(void *ctx, const char *point)
@@ -172,7 +159,7 @@ static void *tell(void *arg)
 	uint64_t pte = *(uint64_t *)arg;
 
 	host_thread_cpu(1);
-	comes_to(DECIDED);
+	CHECK(comes_to(DECIDED, FOREVER));
 	CHECK(machine_store(&test_second, pte, FRAME_B | TEST_RW | GPTE_A | GPTE_D));
 	host_set_park(teller_hook, 0);
 	if (by_cr3)

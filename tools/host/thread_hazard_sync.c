@@ -2,32 +2,19 @@
 /* A protection, and another vCPU's INVLPG that takes a mapping of the frame away or narrows it, on two threads: what the
  * protection does not see any more as writable is owed before it asks, or still counts as writable. */
 #include <pthread.h>
-#include <sched.h>
 
 #include "tools/host/hazard_test.h"
 
 #define TELLER_CPU 2
-#define PATIENCE 20000000000UL /* ns after which a thread is taken for stuck */
 
 /* COUNTED: the frame is a table, and not yet walked; CHANGED: the spte is, and not yet owed; ASKING: the builder is done
  * with its question, or waits for the lock to ask it. */
 enum stage { STARTED = 1, COUNTED, CHANGED, ASKING };
 
-static atomic32 stage;
 static const char *change; /* where the teller stops */
 static struct machine third;
 static atomic64 *gpte;
 static uint64_t becomes;
-
-static void comes_to(uint32_t wanted)
-{
-	uint64_t start = host_clock();
-
-	while (load_acquire(&stage) < wanted) {
-		CHECK(host_clock() - start < PATIENCE);
-		sched_yield();
-	}
-}
 
 static void step_to(uint32_t next)
 {
@@ -41,7 +28,7 @@ static void builder_hook(void *ctx, const char *point)
 	(void)ctx;
 	if (!strcmp(point, "chain-head") && load_acquire(&stage) == STARTED) {
 		step_to(COUNTED);
-		comes_to(CHANGED);
+		CHECK(comes_to(CHANGED, FOREVER));
 	} else if ((!strcmp(point, "lock-wait") || !strcmp(point, "build-protected")) && load_acquire(&stage) == CHANGED) {
 		step_to(ASKING);
 	}
@@ -53,7 +40,7 @@ static void teller_hook(void *ctx, const char *point)
 	if (strcmp(point, change))
 		return;
 	step_to(CHANGED);
-	comes_to(ASKING);
+	CHECK(comes_to(ASKING, FOREVER));
 }
 
 /* The guest's entry is changed, as by a store through an open mapping, and told. */
@@ -61,7 +48,7 @@ static void *tell(void *arg)
 {
 	(void)arg;
 	host_thread_cpu(TELLER_CPU);
-	comes_to(COUNTED);
+	CHECK(comes_to(COUNTED, FOREVER));
 	store_relaxed(gpte, becomes);
 	host_set_park(teller_hook, 0);
 	machine_invlpg(&third, TEST_VIRT);

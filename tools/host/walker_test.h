@@ -11,26 +11,13 @@
 
 #define WALKER_CPU 3
 #define PATIENCE 30000000UL      /* ns in which a harvest that does not wait would be over */
-#define FOREVER 20000000000UL    /* ns after which a thread is taken for stuck */
 
 enum stage { STARTED = 1, STOPPED, RELEASED, DONE };
 
 static struct replica replica;
 static pthread_t walker;
-static atomic32 stage;
 static bool stop_at_its_grace_period, early __attribute__((unused));
 static void (*meanwhile)(struct machine *c);
-
-/* True once the walker has come to `wanted`; false when it took longer than `ns`. */
-static inline bool comes_to(uint32_t wanted, uint64_t ns)
-{
-	uint64_t start = host_clock();
-
-	for (; load_acquire(&stage) < wanted; sched_yield())
-		if (host_clock() - start > ns)
-			return false;
-	return true;
-}
 
 static inline void stop_here(void *ctx, const char *point)
 {
