@@ -7,9 +7,12 @@
 #define ECX1_XSAVE BIT(26)
 #define ECX1_OSXSAVE BIT(27)
 #define ECX1_AVX BIT(28)
+#define ECX1_X2APIC BIT(21)
+#define ECX1_TSC_DEADLINE BIT(24)
 #define ECX1_HYPERVISOR BIT(31)
 /* SSE3, PCLMULQDQ, SSSE3, FMA, CMPXCHG16B, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, AVX, F16C, RDRAND.
- * Hidden: MONITOR, VMX, SMX, debug store and power features, PCID (each load of CR3 flushes all, so that nothing could be kept by it), x2APIC, TSC deadline. */
+ * Hidden: MONITOR, VMX, SMX, debug store and power features, PCID (each load of CR3 flushes all, so that nothing could be kept by
+ * it). The local APIC is ours: x2APIC, its timer's TSC deadline, and the APIC itself are there whatever the host has. */
 #define ECX1_SHOWN                                                                                                     \
 	(BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) | ECX1_XSAVE | \
 		ECX1_AVX | BIT(29) | BIT(30))
@@ -18,11 +21,12 @@
 #define EDX1_PSE BIT(3)
 #define EDX1_TSC BIT(4)
 #define EDX1_PAE BIT(6)
+#define EDX1_APIC BIT(9)
 #define EDX1_PGE BIT(13)
 #define EDX1_FXSR BIT(24)
 #define EDX1_SSE BIT(25)
 /* FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2, SS.
- * Hidden: machine checks, APIC, serial number, debug store, thermal features, HTT. */
+ * Hidden: machine checks, serial number, debug store, thermal features, HTT. */
 #define EDX1_SHOWN                                                                                                     \
 	(BIT(0) | EDX1_VME | EDX1_DE | EDX1_PSE | EDX1_TSC | BIT(5) | EDX1_PAE | BIT(8) | BIT(11) | BIT(12) |          \
 		EDX1_PGE | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | EDX1_FXSR | EDX1_SSE | BIT(26) | BIT(27))
@@ -67,6 +71,12 @@
 #define SIGNATURE_EBX 0x72626d55u
 #define SIGNATURE_ECX 0x626d5561u
 #define SIGNATURE_EDX 0x6d556172u
+
+#define AMD_EBX 0x68747541u /* "Auth…" */
+
+/* Leaf 0xb: a package has one core, a core one thread. */
+#define TYPE_THREAD (1u << 8)
+#define TYPE_CORE (2u << 8)
 
 /* Leaf 4: no other processor shares a cache (bits 31:14). */
 #define EAX4_SHOWN 0x00003fffu
@@ -181,7 +191,10 @@ void cpuid_init(struct cpuid_model *m, cpuid_source host, bool rdtscp)
 		m->cache[i] = masked(host(4, i), (struct cpuid_regs){EAX4_SHOWN, ~0u, ~0u, ~0u});
 
 	m->basic[0].eax = max < CPUID_BASIC_LEAVES ? max : CPUID_BASIC_LEAVES - 1;
-	m->basic[1].ecx |= ECX1_HYPERVISOR;
+	m->basic[1].ecx |= ECX1_HYPERVISOR | ECX1_X2APIC | ECX1_TSC_DEADLINE;
+	m->basic[1].edx |= EDX1_APIC;
+	if (m->extended[0].ebx == AMD_EBX)
+		m->extended[1].edx |= EDX1_APIC; /* a twin, see EDXE1_AMD_TWINS */
 	m->extended[0].eax = extended_max < CPUID_EXTENDED + CPUID_EXTENDED_LEAVES
 				     ? extended_max
 				     : CPUID_EXTENDED + CPUID_EXTENDED_LEAVES - 1;
@@ -232,6 +245,13 @@ static struct cpuid_regs special_leaf(const struct vcpu *v, uint32_t leaf, uint3
 		return r;
 	case 4:
 		return subleaf < 4 ? m->cache[subleaf] : (struct cpuid_regs){0};
+	case 0xb:
+		r = (struct cpuid_regs){.ecx = subleaf & 0xff, .edx = v->index};
+		if (subleaf < 2) {
+			r.ebx = 1;
+			r.ecx |= subleaf ? TYPE_CORE : TYPE_THREAD;
+		}
+		return m->basic[0].eax >= 0xb ? r : (struct cpuid_regs){0};
 	case 7:
 		return subleaf ? (struct cpuid_regs){0} : r;
 	default:

@@ -13,7 +13,7 @@ typedef struct cpuid_regs (*cpuid_source)(uint32_t leaf, uint32_t subleaf);
 
 #define CPUID_BASIC_LEAVES 0xe
 #define CPUID_EXTENDED_LEAVES 9
-#define CPUID_SPECIAL_LEAVES (1u << 1 | 1u << 4 | 1u << 7 | 1u << 0xd) /* basic ones that are more than an entry of the table */
+#define CPUID_SPECIAL_LEAVES (1u << 1 | 1u << 4 | 1u << 7 | 1u << 0xb | 1u << 0xd) /* basic ones that are more than an entry of the table */
 #define CPUID_XSAVE_AREAS 8 /* components 0 … 7 of XCR0 are the most that is offered */
 #define CPUID_HYPERVISOR 0x40000000u
 #define CPUID_EXTENDED 0x80000000u

@@ -145,7 +145,7 @@ enum cr_outcome cr_write_cr8(struct vcpu *v, uint64_t value)
 {
 	if (value > 15)
 		return CR_FAULT;
-	v->cr8 = value;
+	lapic_set_cr8(v, value);
 	return CR_DONE;
 }
 

@@ -53,7 +53,7 @@ bool gdb_guest_register(const struct vcpu *v, enum gdb_reg r, uint64_t *value)
 		*value = v->cr4;
 		return true;
 	case GDB_CR8:
-		*value = v->cr8;
+		*value = lapic_cr8(v);
 		return true;
 	case GDB_EFER:
 		*value = v->efer;

@@ -52,11 +52,6 @@ static bool misc_enable(const struct vcpu *v, uint64_t value)
 	return !((value ^ v->misc_enable) & ~MISC_ENABLE_FAST_STRINGS);
 }
 
-static bool unchanged_apic_base(const struct vcpu *v, uint64_t value)
-{
-	return value == v->apic_base;
-}
-
 static bool tsc_aux(const struct vcpu *v, uint64_t value)
 {
 	return v->model->rdtscp && !(value >> 32);
@@ -86,7 +81,6 @@ static const struct msr_field fields[] = {
 	{MSR_TSC_AUX, FIELD(tsc_aux), tsc_aux, VCPU_MSRS},
 	{MSR_PAT, FIELD(pat), pat, 0},
 	{MSR_MISC_ENABLE, FIELD(misc_enable), misc_enable, 0},
-	{MSR_APIC_BASE, FIELD(apic_base), unchanged_apic_base, 0},
 	{MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), mtrr_def_type, 0},
 };
 
@@ -111,6 +105,14 @@ bool msr_read(struct vcpu *v, uint32_t index, uint64_t *value)
 	case MSR_TSC:
 		*value = host_clock() + v->tsc_offset;
 		return true;
+	case MSR_APIC_BASE:
+		*value = load_relaxed(&v->lapic.base);
+		return true;
+	case MSR_TSC_DEADLINE:
+		*value = lapic_deadline(v);
+		return true;
+	case LAPIC_MSR_FIRST ... LAPIC_MSR_LAST:
+		return lapic_msr_read(v, index, value);
 	case MSR_BIOS_SIGN_ID: /* no microcode update */
 	case MSR_MTRRCAP:      /* no variable, no fixed ranges: the default type is all there is */
 		*value = 0;
@@ -135,7 +137,15 @@ enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const 
 	case MSR_TSC:
 		v->tsc_offset = value - host_clock();
 		v->changed |= VCPU_MSRS;
+		lapic_tsc_moved(v);
 		return CR_DONE;
+	case MSR_APIC_BASE:
+		return lapic_set_base(v, value) ? CR_DONE : CR_FAULT;
+	case MSR_TSC_DEADLINE:
+		lapic_set_deadline(v, value);
+		return CR_DONE;
+	case LAPIC_MSR_FIRST ... LAPIC_MSR_LAST:
+		return lapic_msr_write(v, index, value) ? CR_DONE : CR_FAULT;
 	case MSR_BIOS_SIGN_ID:
 		return value ? CR_FAULT : CR_DONE;
 	}

@@ -5,9 +5,7 @@
 #define CR4_DE (1UL << 3)
 
 #define PAT_RESET 0x0007040600070406UL
-#define MISC_ENABLE_RESET 0x1801UL   /* fast strings; no BTS, no PEBS */
-#define APIC_BASE_RESET 0xfee00000UL /* not enabled */
-#define APIC_BASE_BSP 0x100UL
+#define MISC_ENABLE_RESET 0x1801UL /* fast strings; no BTS, no PEBS */
 
 static const struct segment flat_code = {
 	.limit = 0xffffffff, .attr = 0xb | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 8};
@@ -25,7 +23,7 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->rip = entry;
 	v->rflags = RFLAGS_FIXED;
 	v->cr0 = CR0_PE | CR0_ET;
-	v->cr2 = v->cr3 = v->cr4 = v->cr8 = v->efer = 0;
+	v->cr2 = v->cr3 = v->cr4 = v->efer = 0;
 	v->xcr0 = 1;
 	for (unsigned i = 0; i < 4; i++)
 		v->dr[i] = 0;
@@ -41,7 +39,6 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = v->tsc_aux = 0;
 	v->pat = PAT_RESET;
 	v->misc_enable = MISC_ENABLE_RESET;
-	v->apic_base = APIC_BASE_RESET | (v->index ? 0 : APIC_BASE_BSP);
 	v->mtrr_def_type = 0;
 	v->tsc_offset = 0;
 	v->event.type = EVENT_NONE;
@@ -51,10 +48,20 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->changed = VCPU_ALL;
 }
 
-void vcpu_take_start(struct vcpu *v)
+bool vcpu_reset_init(struct vcpu *v)
 {
-	if (v->activity == VCPU_OFF && load_acquire(&v->start_asked)) /* partner: vm_start_vcpu */
-		vcpu_reset_multiboot(v, v->start_entry, 0, v->index);
+	struct mmu_paging p = {.cr0 = CR0_PE | CR0_ET};
+	struct mmu_fault f;
+
+	if (mmu_set_paging(&v->mmu, &p, &f) != MMU_RESUME)
+		return false;
+	vcpu_reset_multiboot(v, 0, 0, 0);
+	return true;
+}
+
+void vcpu_reset_startup(struct vcpu *v, uint8_t vector)
+{
+	vcpu_reset_multiboot(v, (uint32_t)vector << 12, 0, 0);
 }
 
 /* Classes of SDM vol. 3 table 6-4. */

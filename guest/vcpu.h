@@ -5,6 +5,7 @@
 #define GUEST_VCPU_H
 
 #include <stddef.h>
+#include "guest/lapic.h"
 #include "mm/mmu.h"
 
 struct vm;
@@ -44,6 +45,12 @@ enum vcpu_activity {
 	VCPU_STOPPED,
 };
 
+/* What comes to a vCPU besides interrupts: messages of APICs, and vm_start_vcpu(). */
+#define SIGNAL_NMI (1u << 0)
+#define SIGNAL_INIT (1u << 1)
+#define SIGNAL_STARTUP (1u << 2)
+#define SIGNAL_START (1u << 3)
+
 /* A single step for gdb (guest/gdb_guest.h). */
 struct vcpu_step {
 	bool on;          /* RFLAGS.TF is set for it */
@@ -73,22 +80,26 @@ struct vcpu {
 	unsigned index; /* 0 … vcpus-1 */
 	unsigned cpu;   /* physical CPU it runs on */
 	enum vcpu_activity activity;
-	/* vm_start_vcpu()'s, on any CPU; entry is valid once start is asked */
-	atomic32 start_claimed, start_asked;
-	uint32_t start_entry;
+	/* any CPU's */
+	atomic32 attention; /* its run loop has something to look at: interrupts and signals of its local APIC, a start */
+	atomic32 asleep;    /* it is not counted in vm.awake: only a signal or a start wakes it (activity.c) */
+	atomic32 signals;   /* SIGNAL_, taken by its run loop */
+	atomic32 startup;   /* the vector of the last SIGNAL_STARTUP */
+	atomic32 start_claimed; /* it was started, or is about to be */
+	uint32_t start_entry;   /* valid at SIGNAL_START */
 	struct mmu_vcpu mmu;
 	const struct cpuid_model *model; /* what its CPUID shows; before the first entry */
 
 	uint32_t stale;     /* VCPU_ parts to be fetched from the backend before they are read */
 	uint32_t changed;   /* VCPU_ parts to be written to the hardware at the next entry */
 	uint64_t rip, rflags;
-	uint64_t cr0, cr2, cr3, cr4, cr8, efer; /* as the guest sees them */
+	uint64_t cr0, cr2, cr3, cr4, efer; /* as the guest sees them; CR8 is the local APIC's */
 	uint64_t xcr0;
 	uint64_t dr[4], dr6, dr7;
 	struct segment seg[SEGS];
 	struct desc_table gdtr, idtr;
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable,
-		tsc_aux, apic_base, mtrr_def_type;
+		tsc_aux, mtrr_def_type;
 	uint64_t tsc_offset; /* the guest's TSC less the host's */
 
 	bool held; /* gdb has it stand still; changed while it does */
@@ -109,6 +120,7 @@ struct vcpu {
 	uint64_t unknown_msrs; /* accesses to MSRs that it does not have: #GP */
 	void *backend;         /* the backend's own (VMCS and so on) */
 	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */
+	struct lapic lapic;
 };
 
 _Static_assert(offsetof(struct vcpu, gpr) == 0, "assembly takes a vCPU's address for that of its registers");
@@ -167,8 +179,10 @@ enum {
  * already. Further vCPUs start so too, with EAX = 0 and EBX = index. */
 void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info);
 
-/* On its CPU, each time round: an off vCPU that was asked to start becomes runnable. */
-void vcpu_take_start(struct vcpu *v);
+/* INIT (SDM vol. 3, table 9-1): it waits for a start-up then. False: not now, nothing was changed. The start-up: real mode at
+ * vector << 12. On its CPU, outside sections and locks. */
+bool vcpu_reset_init(struct vcpu *v);
+void vcpu_reset_startup(struct vcpu *v, uint8_t vector);
 
 /* Current privilege level, 0 … 3. VCPU_SEGMENTS must not be stale here or in the next. */
 static inline unsigned vcpu_cpl(const struct vcpu *v)

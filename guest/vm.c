@@ -12,6 +12,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	const struct config *c = &vm->config;
 
 	store_relaxed(&vm->awake, 1);
+	vm->pic_told = -1;
 	match_init(&vm->until, c->until);
 	pic_init(&vm->pic);
 	pit_init(&vm->pit, &vm->pic, now);
@@ -28,6 +29,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	pit_attach(&vm->pit, &vm->bus);
 	cmos_attach(&vm->cmos, &vm->bus);
 	fwcfg_attach(&vm->fwcfg, &vm->bus);
+	mmio_add(&vm->mmio, gpa(LAPIC_BASE), LAPIC_BYTES, lapic_mmio, 0);
 }
 
 void vm_console_flush(struct vm *vm)
@@ -124,47 +126,55 @@ bool vm_print_verdict(const struct vm *vm, bool replica_equal)
 	return vm->pass && replica_equal;
 }
 
-bool vm_start_vcpu(struct vm *vm, uint32_t index, uint32_t entry)
+/* Under bus.lock. */
+static bool pic_waits(const struct vcpu *v)
 {
-	uint32_t unclaimed = 0;
-	struct vcpu *v;
-
-	if (index == 0 || index >= vm->vcpus)
-		return false;
-	v = vm->vcpu[index];
-	if (!cmpxchg_seq(&v->start_claimed, &unclaimed, 1)) /* partner: itself, on another CPU */
-		return false;
-	fetch_add_seq(&vm->awake, 1); /* before it runs, and so may fall asleep */
-	v->start_entry = entry;
-	store_release(&v->start_asked, 1); /* partner: vcpu_take_start */
-	if (vm->attend)
-		vm->attend(v);
-	return true;
+	return lapic_takes_extint(v) && pic_offered(&v->vm->pic) >= 0;
 }
 
-bool vm_fall_asleep(struct vm *vm)
+bool vm_interrupt_pending(struct vcpu *v)
 {
-	return fetch_sub_seq(&vm->awake, 1) == 1;
-}
-
-int vm_interrupt_pending(struct vm *vm)
-{
-	int vector;
+	struct vm *vm = v->vm;
+	bool waits;
 
 	lock_take(&vm->bus.lock);
-	vector = pic_offered(&vm->pic);
+	waits = pic_waits(v);
 	lock_drop(&vm->bus.lock);
+	return waits || lapic_pending(v) >= 0;
+}
+
+int vm_interrupt_acknowledge(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	int vector = -1;
+	bool waits;
+
+	lock_take(&vm->bus.lock);
+	waits = pic_waits(v);
+	if (waits) {
+		vector = pic_acknowledge(&vm->pic);
+		vm->pic_told = pic_offered(&vm->pic);
+	}
+	lock_drop(&vm->bus.lock);
+	if (waits)
+		return vector;
+	vector = lapic_pending(v);
+	if (vector >= 0)
+		lapic_accept(v, (uint8_t)vector);
 	return vector;
 }
 
-uint8_t vm_interrupt_acknowledge(struct vm *vm)
+/* Under bus.lock. */
+static void tell_pic(struct vm *vm)
 {
-	uint8_t vector;
+	int offered = pic_offered(&vm->pic);
 
-	lock_take(&vm->bus.lock);
-	vector = pic_acknowledge(&vm->pic);
-	lock_drop(&vm->bus.lock);
-	return vector;
+	if (offered == vm->pic_told)
+		return;
+	vm->pic_told = offered;
+	for (unsigned i = 0; offered >= 0 && i < vm->vcpus; i++)
+		if (lapic_takes_extint(vm->vcpu[i]))
+			vcpu_attract(vm->vcpu[i]);
 }
 
 uint64_t vm_tick(struct vm *vm, uint64_t now)
@@ -175,6 +185,13 @@ uint64_t vm_tick(struct vm *vm, uint64_t now)
 	if (now > vm->ticked)
 		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
 	next = pit_tick(&vm->pit, vm->ticked);
+	tell_pic(vm);
 	lock_drop(&vm->bus.lock);
 	return next;
+}
+
+void vm_ioapic_eoi(struct vm *vm, uint8_t vector)
+{
+	(void)vm;
+	(void)vector;
 }

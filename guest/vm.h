@@ -33,7 +33,7 @@ struct vm {
 	unsigned vcpus;
 	atomic32 state; /* enum vm_state */
 
-	/* started, and not halted for good. Whoever takes away the last one ends the guest */
+	/* vCPUs that are not asleep. Whoever takes away the last one ends the guest */
 	atomic32 awake;
 	/* hv's: not 0 while all vCPUs but the one that looks at it stand still, with their handlers */
 	atomic32 quiet;
@@ -65,6 +65,7 @@ struct vm {
 	struct match until;
 	uint64_t started; /* TSC at the first entry */
 	uint64_t ticked;  /* TSC up to which the timers were brought; bus.lock */
+	int pic_told;     /* what the 8259A offered when its vCPU was last told; bus.lock */
 };
 
 /* Connects the devices to the bus. The MMU and RAM exist already. */
@@ -91,21 +92,32 @@ void vm_print_replica(const struct vm *vm, uint64_t differing, gfn_t first);
  * none; a replica that differs makes a FAIL of a PASS. Returns whether it is a PASS. */
 bool vm_print_verdict(const struct vm *vm, bool replica_equal);
 
-/* vCPU `index` is to start at `entry` (GUEST-ABI). False: there is none, or it was started before. Any CPU. */
+/* activity.c. vCPU `index` is to start at `entry` (GUEST-ABI). False: there is none, or it was started before. Any CPU. */
 bool vm_start_vcpu(struct vm *vm, uint32_t index, uint32_t entry);
-/* A vCPU halts for good. True: it was the last one awake, nothing will ever happen in this guest. */
-bool vm_fall_asleep(struct vm *vm);
+/* Asks v's run loop to look at v->attention, if nobody has. Any CPU, any context but an interrupt handler. */
+void vcpu_attract(struct vcpu *v);
+/* Sends v a SIGNAL_. The sender is awake, or a device. Any CPU, any context but an interrupt handler. */
+void vcpu_signal(struct vcpu *v, uint32_t signal);
+/* v, on its CPU, is halted with interrupts off, or waits for a start-up. True: no vCPU is awake any more, and nothing will ever happen
+ * in this guest. */
+bool vm_fall_asleep(struct vcpu *v);
+/* What has come for v since it last ran: signals, an interrupt that ends a halt. On its CPU, when v->attention is set; outside
+ * sections and locks. */
+void vcpu_attend(struct vcpu *v);
 /* May what must not meet another vCPU be done here? */
 static inline bool vm_quiet(const struct vm *vm)
 {
 	return vm->vcpus == 1 || load_acquire(&vm->quiet);
 }
 
-/* Interrupts: the vector that the PIC offers now, or -1; and its acknowledgement. They go to vCPU 0. now: TSC ticks.
- * vm_tick updates the timers; returns the TSC at which a timer will next change an interrupt line (UINT64_MAX: never).
- * Any CPU, outside locks. */
-int vm_interrupt_pending(struct vm *vm);
-uint8_t vm_interrupt_acknowledge(struct vm *vm);
+/* Interrupts of v, by the local APIC or by the 8259A: is there one to be delivered? Its vector, which is acknowledged; -1 if it
+ * has gone meanwhile. On its CPU, outside locks. */
+bool vm_interrupt_pending(struct vcpu *v);
+int vm_interrupt_acknowledge(struct vcpu *v);
+/* Brings the guest's timers to `now`, TSC ticks, and tells the vCPU that takes the 8259A's interrupts when it offers another;
+ * returns the TSC at which a timer will next change an interrupt line (UINT64_MAX: never). Any CPU, outside locks. */
 uint64_t vm_tick(struct vm *vm, uint64_t now);
+/* A level-triggered interrupt's end, for the I/O APIC. Any CPU, outside locks. */
+void vm_ioapic_eoi(struct vm *vm, uint8_t vector);
 
 #endif

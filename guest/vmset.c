@@ -170,8 +170,11 @@ static bool add_vcpu(struct vm *vm, const struct loader_entry *entry)
 		return false;
 	}
 	vcpu_reset_multiboot(v, entry->entry, MULTIBOOT_ENTRY_MAGIC, entry->info);
-	if (v->index)
+	lapic_init(v);
+	if (v->index) {
 		v->activity = VCPU_OFF;
+		store_relaxed(&v->asleep, 1);
+	}
 	vm->vcpu[vm->vcpus++] = v;
 	return true;
 }

@@ -97,16 +97,17 @@ NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 	struct vcpu *v = r->v;
 
 	vcpu_skip(v, e->length);
-	if (v->event.type != EVENT_NONE || load_relaxed(&r->irq))
+	if (v->window) /* an interrupt waited for this instruction */
+		store_relaxed(&v->attention, 1);
+	if (v->event.type != EVENT_NONE || load_relaxed(&v->attention))
 		return NEXT_ENTER;
-	if (v->index == 0 && v->rflags & RFLAGS_IF) {
+	if (v->rflags & RFLAGS_IF) {
 		v->activity = VCPU_HALTED;
 		return NEXT_HALT;
 	}
-	/* Interrupts are vCPU 0's. */
-	if (vm_fall_asleep(r->vm))
-		return report_crash(r, e, "halted with interrupts off: nothing can wake it");
 	v->activity = VCPU_ASLEEP;
+	if (vm_fall_asleep(v))
+		return report_crash(r, e, "halted with interrupts off: nothing can wake it");
 	return NEXT_HALT;
 }
 
@@ -140,6 +141,7 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 		return runner_asked() ? NEXT_YIELD : NEXT_ENTER;
 	case EXIT_INTERRUPT_WINDOW:
 		vcpu_want_window(r->v, false);
+		store_relaxed(&r->v->attention, 1);
 		return NEXT_ENTER;
 	case EXIT_CPUID:
 		return cpuid_exit(r, e);

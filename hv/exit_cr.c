@@ -58,7 +58,7 @@ enum runner_next exit_cr_read(struct runner *r, struct exit *e)
 		set_operand(v, e->cr.gpr, v->cr3);
 		break;
 	case 8:
-		set_operand(v, e->cr.gpr, v->cr8);
+		set_operand(v, e->cr.gpr, lapic_cr8(v));
 		break;
 	default:
 		return report_crash(r, e, "exit of a read of CR%u", e->cr.number);
@@ -142,6 +142,15 @@ enum runner_next exit_rdmsr(struct runner *r, struct exit *e)
 	return NEXT_ENTER;
 }
 
+static enum runner_next write_lapic(struct runner *r, struct exit *e, uint32_t index, uint64_t value)
+{
+	const char *reason;
+	enum cr_outcome o = msr_write(r->v, index, value, &reason);
+
+	runner_arm(r->v->lapic.due);
+	return finish(r, e, o, &reason);
+}
+
 enum runner_next exit_wrmsr(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
@@ -152,6 +161,8 @@ enum runner_next exit_wrmsr(struct runner *r, struct exit *e)
 	guests.backend->fetch(v, VCPU_CONTROL);
 	if (index >= MSR_FS_BASE && index <= MSR_KERNEL_GS_BASE)
 		guests.backend->fetch(v, VCPU_SEGMENTS);
+	if ((index >= LAPIC_MSR_FIRST && index <= LAPIC_MSR_LAST) || index == MSR_TSC_DEADLINE)
+		return write_lapic(r, e, index, value);
 	return finish(r, e, msr_write(v, index, value, &reason), &reason);
 }
 

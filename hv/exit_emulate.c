@@ -121,5 +121,6 @@ enum runner_next exit_emulate(struct runner *r, struct exit *e, gpa_t a)
 	if (o != EMULATE_DONE)
 		return operand_refused(r, e, o, &f);
 	count_add(&v->emulated, 1);
+	runner_arm(v->lapic.due); /* it may have been the local APIC */
 	return NEXT_ENTER;
 }

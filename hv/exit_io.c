@@ -9,27 +9,25 @@
 #define STRING_STEP 64    /* iterations of a REP at most before interrupts are looked at again */
 #define CONSOLE_STEP 1024 /* characters moved to the console after an access, where this CPU does that */
 
-/* Interrupts are vCPU 0's affair: another tells it when they are not as it saw them last. */
-static void lines_moved(struct runner *r)
+/* vCPU 0's run loop looks after the timers: another tells it when they are not as it saw them last. */
+static void timers_moved(struct runner *r)
 {
 	struct runner *first = &r->guest->runner[0];
 	uint64_t tick = vm_tick(r->vm, host_clock());
-	bool irq = vm_interrupt_pending(r->vm) >= 0;
 
 	if (r != first) {
-		if (irq != load_relaxed(&first->irq) || tick < load_relaxed(&first->tick))
+		if (tick < load_relaxed(&first->tick))
 			runner_attend(first->cpu);
 		return;
 	}
 	store_relaxed(&r->tick, tick);
-	store_relaxed(&r->irq, irq);
 	runner_arm(tick);
 }
 
 /* The access may have moved an interrupt line, a timer, the console, or ended the guest. */
 static enum runner_next after_access(struct runner *r)
 {
-	lines_moved(r);
+	timers_moved(r);
 	/* A guest that prints faster than the console takes it waits here: no line is lost for it, least of all
 	 * others'. */
 	if (host_cpu() == 0)

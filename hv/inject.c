@@ -11,17 +11,19 @@ enum runner_next inject_exception(struct runner *r, struct exit *e, uint8_t vect
 void inject_interrupt(struct runner *r)
 {
 	struct vcpu *v = r->v;
-	bool more = vm_interrupt_pending(r->vm) >= 0;
+	bool more;
 
+	xchg_seq(&v->attention, 0); /* before the controllers are looked at; partner: vcpu_attract */
+	more = vm_interrupt_pending(v);
 	if (more) {
 		guests.backend->fetch(v, VCPU_FLOW);
-		if (!vcpu_interruptible(v)) {
-			vcpu_want_window(v, true);
-			return;
+		if (vcpu_interruptible(v)) {
+			int vector = vm_interrupt_acknowledge(v);
+
+			if (vector >= 0)
+				vcpu_set_event(v, (struct event){.type = EVENT_INTERRUPT, .vector = (uint8_t)vector});
+			more = vm_interrupt_pending(v);
 		}
-		vcpu_set_event(v, (struct event){.type = EVENT_INTERRUPT, .vector = vm_interrupt_acknowledge(r->vm)});
-		more = vm_interrupt_pending(r->vm) >= 0;
 	}
-	store_relaxed(&r->irq, more);
 	vcpu_want_window(v, more);
 }

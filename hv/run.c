@@ -94,6 +94,9 @@ static void take_builtin(void)
 
 static void attend(struct vcpu *v)
 {
+	/* On this CPU, a vCPU that can run looks before its next entry, but at signals. */
+	if (v->cpu == host_cpu() && v->activity == VCPU_RUNNABLE && !load_relaxed(&v->signals))
+		return;
 	runner_attend(v->cpu);
 }
 
@@ -158,7 +161,6 @@ bool guest_again(struct guest *g, const char *name)
 		r->vm = vm;
 		r->v = vm->vcpu[i];
 		store_relaxed(&r->tick, 0);
-		store_relaxed(&r->irq, 0);
 		store_relaxed(&r->parked, 0);
 		r->holds = false;
 		r->retry_since = r->retry_exits = 0;

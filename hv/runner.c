@@ -81,9 +81,10 @@ static void slice_step(struct runner *r)
 	enum runner_next next = pause_held(r);
 
 	while (next == NEXT_ENTER && !r->v->step.done) {
-		store_relaxed(&r->irq, 0);
+		store_relaxed(&r->v->attention, 0);
 		next = guests.backend->step(r);
 	}
+	store_relaxed(&r->v->attention, 1);
 	if (r->v->step.done)
 		gdb_stub_stepped(r->v);
 }
@@ -115,7 +116,7 @@ static void stop(struct runner *r)
 		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
-/* What time brings to a guest: timers, its limit, the end of a halt. Returns when to look again. */
+/* What time brings to a guest: its devices' timers, its limit. Returns when to look again. */
 static uint64_t runner_time(struct runner *r, uint64_t now)
 {
 	uint64_t limit = r->vm->config.limit_us, over = RUNNER_NEVER, tick;
@@ -129,18 +130,20 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 	}
 	tick = vm_tick(r->vm, now);
 	store_relaxed(&r->tick, tick);
-	store_relaxed(&r->irq, vm_interrupt_pending(r->vm) >= 0);
-	if (load_relaxed(&r->irq) && r->v->activity == VCPU_HALTED)
-		r->v->activity = VCPU_RUNNABLE;
 	return earlier(over, tick);
 }
 
 /* The turn of one vCPU of a guest that runs. vCPU 0 looks after what is the guest's. Returns when to look again. */
 static uint64_t runner_turn(struct runner *r, uint64_t now)
 {
+	uint64_t next;
+
 	pause_park(r);
-	vcpu_take_start(r->v);
-	return r->v->index ? RUNNER_NEVER : runner_time(r, now);
+	next = r->v->index ? RUNNER_NEVER : runner_time(r, now);
+	next = earlier(next, lapic_tick(r->v, now));
+	if (load_relaxed(&r->v->attention))
+		vcpu_attend(r->v);
+	return next;
 }
 
 /* A CPU whose timer is overdue is in a guest that takes no interrupt: Bochs has those, entered with RFLAGS.IF=0. An NMI

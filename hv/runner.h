@@ -31,9 +31,7 @@ struct runner {
 	struct vcpu *v;
 	unsigned cpu;
 	struct runner *next;               /* on this CPU */
-	/* vCPU 0's; read by the other vCPUs when they have touched a device */
-	atomic64 tick;                     /* TSC of the next change of a device timer's interrupt line */
-	atomic32 irq;                      /* the interrupt controller offers a vector */
+	atomic64 tick;                     /* vCPU 0's: TSC of the next change of a device timer's line. Read by the others */
 	bool over;                         /* stopped; vm and v may be gone, while `stopped` says so */
 	atomic32 parked;                   /* stands still, pause.c */
 	bool holds;                        /* an exit waits for the others to stand still: held */

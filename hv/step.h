@@ -58,7 +58,7 @@ static STEP_INLINE enum runner_next step(
 	struct exit e;
 	uint32_t off;
 
-	if (__builtin_expect(load_relaxed(&r->irq), 0))
+	if (__builtin_expect(load_relaxed(&v->attention), 0))
 		inject_interrupt(r);
 	off = irqoff_begin();
 	for (;;) {

@@ -194,9 +194,9 @@ static void cr8_has_four_bits(void **state)
 	struct vcpu *v = vcpu(state);
 
 	assert_int_equal(cr_write_cr8(v, 15), CR_DONE);
-	assert_int_equal(v->cr8, 15);
+	assert_int_equal(lapic_cr8(v), 15);
 	assert_int_equal(cr_write_cr8(v, 16), CR_FAULT);
-	assert_int_equal(v->cr8, 15);
+	assert_int_equal(lapic_cr8(v), 15);
 }
 
 static void xcr0_is_the_only_xcr(void **state)

@@ -58,7 +58,9 @@ static void refused_values(void **state)
 		{MSR_MTRR_DEF_TYPE, 2},
 		{MSR_MTRR_DEF_TYPE, 1UL << 12},
 		{MSR_MISC_ENABLE, 1UL << 34},
-		{MSR_APIC_BASE, 0xfee00900},
+		{MSR_APIC_BASE, 0xfee01900}, /* it is not moved */
+		{MSR_APIC_BASE, 0xfee00500}, /* x2APIC mode without the APIC */
+		{0x802, 0},                  /* x2APIC registers in xAPIC mode */
 		{MSR_BIOS_SIGN_ID, 1},
 		{MSR_MTRRCAP, 0},
 		{MSR_EFER, 1UL << 63},
@@ -137,7 +139,7 @@ static void reset_values(void **state)
 	assert_true(msr_read(v, MSR_MTRRCAP, &value));
 	assert_int_equal(value, 0);
 	assert_true(msr_read(v, MSR_APIC_BASE, &value));
-	assert_int_equal(value & 1u << 11, 0); /* no local APIC yet */
+	assert_int_equal(value, 0xfee00900);
 }
 
 int main(void)

@@ -16,6 +16,7 @@
 #define RAM_PAGES (MEM / PAGE_SIZE - 0x60) /* without the hole below 1 MiB */
 
 static struct vm vm;
+static struct vcpu vcpu;
 
 static int set_up_until(const char *until)
 {
@@ -25,7 +26,9 @@ static int set_up_until(const char *until)
 	text_copy(vm.config.name, sizeof vm.config.name, "a");
 	text_copy(vm.config.until, sizeof vm.config.until, until);
 	vm.config.mem = MEM;
-	vm.vcpus = 1;
+	vcpu = (struct vcpu){.vm = &vm};
+	lapic_init(&vcpu);
+	vm.vcpu[vm.vcpus++] = &vcpu;
 	if (!mmu_init(&vm.mmu, vm.config.name, 128) || !mmu_add_ram(&vm.mmu, MEM))
 		return -1;
 	vm_init_devices(&vm, host_clock());
@@ -241,16 +244,18 @@ static void the_timer_reaches_the_guest(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
 		out(words[i][0], 1, words[i][1]);
-	if (vm_interrupt_pending(&vm) >= 0) {
-		vm_interrupt_acknowledge(&vm);
+	if (vm_interrupt_pending(&vcpu)) {
+		vm_interrupt_acknowledge(&vcpu);
 		out(0x20, 1, 0x20);
 	}
 	next = vm_tick(&vm, host_clock());
 	assert_true(next > vm.pit.origin && next < host_clock() + 2000000);
 	vm_tick(&vm, next);
-	assert_int_equal(vm_interrupt_pending(&vm), 0x20);
-	assert_int_equal(vm_interrupt_acknowledge(&vm), 0x20);
-	assert_int_equal(vm_interrupt_pending(&vm), -1);
+	assert_true(load_relaxed(&vcpu.attention)); /* told */
+	assert_true(vm_interrupt_pending(&vcpu));
+	assert_int_equal(vm_interrupt_acknowledge(&vcpu), 0x20);
+	assert_false(vm_interrupt_pending(&vcpu));
+	assert_int_equal(vm_interrupt_acknowledge(&vcpu), -1);
 }
 
 static void every_device_answers(void **state)
@@ -418,8 +423,8 @@ static void a_hostile_guest_at_its_ports(void **state)
 			assert_true(size == 4 || value >> (8 * size) == 0);
 		}
 		vm_tick(&vm, host_clock());
-		if (vm_interrupt_pending(&vm) >= 0)
-			vm_interrupt_acknowledge(&vm);
+		if (vm_interrupt_pending(&vcpu))
+			vm_interrupt_acknowledge(&vcpu);
 	}
 }
 

@@ -31,7 +31,10 @@ static int set_up(void **state)
 	vm.attend = attend;
 	attended = 0;
 	for (; vm.vcpus < 2; vm.vcpus++) {
-		vcpu[vm.vcpus] = (struct vcpu){.index = vm.vcpus, .activity = vm.vcpus ? VCPU_OFF : VCPU_RUNNABLE};
+		vcpu[vm.vcpus] = (struct vcpu){
+			.vm = &vm, .index = vm.vcpus, .activity = vm.vcpus ? VCPU_OFF : VCPU_RUNNABLE};
+		store_relaxed(&vcpu[vm.vcpus].asleep, vm.vcpus != 0);
+		lapic_init(&vcpu[vm.vcpus]);
 		vm.vcpu[vm.vcpus] = &vcpu[vm.vcpus];
 	}
 	if (!mmu_init(&vm.mmu, "a", 128) || !mmu_add_ram(&vm.mmu, MEM))
@@ -75,22 +78,22 @@ static void a_vcpu_starts_once(void **state)
 	out(0x5f4, 4, 0); /* runs already */
 	out(0x5f4, 4, 2); /* there is none */
 	out(0x5f4, 4, 0xffffffff);
-	vcpu_take_start(&vcpu[1]);
+	vcpu_attend(&vcpu[1]);
 	assert_true(!attended && vcpu[1].activity == VCPU_OFF);
 	out(0x5f4, 4, 1);
 	assert_ptr_equal(attended, &vcpu[1]);
-	vcpu_take_start(&vcpu[1]);
+	vcpu_attend(&vcpu[1]);
 	assert_int_equal(vcpu[1].activity, VCPU_RUNNABLE);
 	assert_true(vcpu[1].rip == 0x123450 && vcpu[1].gpr[RAX] == 0 && vcpu[1].gpr[RBX] == 1);
 	attended = 0;
 	out(0x5f0, 4, 0x9000);
 	out(0x5f4, 4, 1);
 	vcpu[1].activity = VCPU_ASLEEP;
-	vcpu_take_start(&vcpu[1]);
+	vcpu_attend(&vcpu[1]);
 	assert_true(!attended && vcpu[1].activity == VCPU_ASLEEP && vcpu[1].rip == 0x123450);
 	/* Both were awake: the second to fall asleep is the last. */
-	assert_false(vm_fall_asleep(&vm));
-	assert_true(vm_fall_asleep(&vm));
+	assert_false(vm_fall_asleep(&vcpu[0]));
+	assert_true(vm_fall_asleep(&vcpu[1]));
 }
 
 static void an_audit_waits_until_others_stand_still(void **state)

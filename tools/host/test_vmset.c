@@ -97,7 +97,7 @@ static void further_vcpus_are_off(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(vm->vcpu[i]->index, i);
 		assert_int_equal(vm->vcpu[i]->activity, i ? VCPU_OFF : VCPU_RUNNABLE);
-		assert_int_equal(vm->vcpu[i]->apic_base >> 8 & 1, i == 0); /* the bootstrap processor */
+		assert_int_equal(load_relaxed(&vm->vcpu[i]->lapic.base) >> 8 & 1, i == 0); /* the bootstrap processor */
 	}
 }
 

@@ -17,6 +17,7 @@
 #define LETTERS 500
 
 static struct vm vm;
+static struct vcpu vcpu[CPUS];
 
 static int set_up(void **state)
 {
@@ -26,7 +27,11 @@ static int set_up(void **state)
 	memset(&vm, 0, sizeof vm);
 	text_copy(vm.config.name, sizeof vm.config.name, "a");
 	vm.config.mem = MEM;
-	vm.vcpus = 1;
+	for (; vm.vcpus < CPUS; vm.vcpus++) {
+		vcpu[vm.vcpus] = (struct vcpu){.vm = &vm, .index = vm.vcpus};
+		lapic_init(&vcpu[vm.vcpus]);
+		vm.vcpu[vm.vcpus] = &vcpu[vm.vcpus];
+	}
 	if (!mmu_init(&vm.mmu, vm.config.name, 128) || !mmu_add_ram(&vm.mmu, MEM))
 		return -1;
 	vm_init_devices(&vm, host_clock());
@@ -55,8 +60,8 @@ static void use_devices(void *arg)
 
 		bus_io(&vm.bus, port, 1u << (r >> 16) % 3, r >> 21 & 1, &value);
 		vm_tick(&vm, host_clock());
-		if (vm_interrupt_pending(&vm) >= 0)
-			vm_interrupt_acknowledge(&vm);
+		if (vm_interrupt_pending(&vcpu[host_cpu()]))
+			vm_interrupt_acknowledge(&vcpu[host_cpu()]);
 	}
 }
 

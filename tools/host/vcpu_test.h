@@ -11,6 +11,7 @@
 
 #include "guest/cpuid.h"
 #include "guest/msr.h"
+#include "guest/vm.h"
 #include "tools/host/native.h"
 
 #define TEST_ENTRY 0x101000u
@@ -66,6 +67,7 @@ struct vcpu_test {
 	struct cpuid_model model;
 	struct mmu mmu;
 	struct vcpu v;
+	struct vm vm; /* no more of it than its vCPU */
 };
 static struct vcpu_test vcpu_test __attribute__((unused));
 
@@ -83,6 +85,9 @@ static inline int vcpu_setup(void **state)
 	assert_true(mmu_vcpu_init(&t->v.mmu, &t->mmu));
 	vcpu_reset_multiboot(&t->v, TEST_ENTRY, 0x2badb002, TEST_INFO);
 	t->v.model = &t->model;
+	t->vm.vcpu[t->vm.vcpus++] = &t->v;
+	t->v.vm = &t->vm;
+	lapic_init(&t->v);
 	t->v.changed = 0;
 	*state = t;
 	return 0;

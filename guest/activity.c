@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether a vCPU runs, waits or sleeps, and what wakes it.
+ *
+ * vm.awake counts the vCPUs that are not asleep: those that run, and those that halt with interrupts on, which a device may wake.
+ * The others wait for a signal, which only one who is awake can send. So when the count is 0 nothing will ever happen.
+ * It is kept by whoever turns `asleep`: the owner sets it and then takes itself away; who wakes it adds it again if it is the one
+ * who cleared `asleep`. Between the two the count is one too high, never too low, for the waker is awake itself. */
+#include "guest/vm.h"
+
+void vcpu_attract(struct vcpu *v)
+{
+	if (!xchg_seq(&v->attention, 1) && v->vm->attend) /* partner: vcpu_attend and inject_interrupt, on v's CPU */
+		v->vm->attend(v);
+}
+
+static void wake(struct vcpu *v)
+{
+	uint32_t asleep = 1;
+
+	if (cmpxchg_seq(&v->asleep, &asleep, 0)) /* partner: vm_fall_asleep */
+		fetch_add_seq(&v->vm->awake, 1);
+}
+
+void vcpu_signal(struct vcpu *v, uint32_t signal)
+{
+	if (signal & SIGNAL_INIT)
+		fetch_and_seq(&v->signals, ~SIGNAL_STARTUP); /* what came before it counts no more */
+	fetch_or_seq(&v->signals, signal); /* partners: vm_fall_asleep, vcpu_attend */
+	wake(v);
+	vcpu_attract(v);
+}
+
+bool vm_fall_asleep(struct vcpu *v)
+{
+	xchg_seq(&v->asleep, 1);
+	if (load_seq(&v->signals))
+		wake(v); /* whoever sent it may have found it awake */
+	return fetch_sub_seq(&v->vm->awake, 1) == 1;
+}
+
+bool vm_start_vcpu(struct vm *vm, uint32_t index, uint32_t entry)
+{
+	uint32_t unclaimed = 0;
+	struct vcpu *v;
+
+	if (index == 0 || index >= vm->vcpus)
+		return false;
+	v = vm->vcpu[index];
+	if (!cmpxchg_seq(&v->start_claimed, &unclaimed, 1)) /* partner: itself, on another CPU */
+		return false;
+	v->start_entry = entry; /* before the signal */
+	vcpu_signal(v, SIGNAL_START);
+	return true;
+}
+
+/* INIT: it waits for a start-up. False: not now. */
+static bool take_init(struct vcpu *v)
+{
+	if (v->index == 0) {
+		vm_end_fail(v->vm, "reset: INIT of the boot processor");
+		return true;
+	}
+	if (!vcpu_reset_init(v))
+		return false;
+	lapic_reset(v);
+	v->activity = VCPU_OFF;
+	return true;
+}
+
+/* Of a vCPU that is off. */
+static void take_start(struct vcpu *v, uint32_t signals)
+{
+	if (signals & SIGNAL_STARTUP) {
+		store_relaxed(&v->start_claimed, 1);
+		vcpu_reset_startup(v, (uint8_t)load_relaxed(&v->startup));
+	} else if (signals & SIGNAL_START) {
+		vcpu_reset_multiboot(v, v->start_entry, 0, v->index);
+	}
+}
+
+void vcpu_attend(struct vcpu *v)
+{
+	uint32_t signals = load_relaxed(&v->signals);
+
+	if (v->activity == VCPU_RUNNABLE && !(signals & ~SIGNAL_NMI))
+		return; /* its next entry looks */
+	xchg_seq(&v->attention, 0); /* before anything is looked at; partner: vcpu_attract */
+	signals = fetch_and_seq(&v->signals, SIGNAL_NMI);
+	if (signals)
+		wake(v); /* the sender may be about to: then it finds that done */
+	if (signals & SIGNAL_INIT && !take_init(v)) {
+		fetch_or_seq(&v->signals, signals);
+		store_relaxed(&v->attention, 1);
+		return;
+	}
+	if (v->activity == VCPU_OFF)
+		take_start(v, signals);
+	else if (v->activity == VCPU_ASLEEP && signals & SIGNAL_NMI)
+		v->activity = VCPU_RUNNABLE;
+	else if (v->activity == VCPU_HALTED && (signals & SIGNAL_NMI || vm_interrupt_pending(v)))
+		v->activity = VCPU_RUNNABLE;
+	if (v->activity == VCPU_RUNNABLE) {
+		store_relaxed(&v->attention, 1);
+		return;
+	}
+	/* What woke it was nothing to get up for. */
+	if (v->activity != VCPU_HALTED && !load_relaxed(&v->asleep) && vm_fall_asleep(v))
+		vm_end_fail(v->vm, "crash: every vCPU is halted with interrupts off: nothing can wake them");
+}
