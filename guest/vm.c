@@ -7,20 +7,32 @@ static void uart_byte(void *vm, uint8_t byte)
 	vm_console_byte(vm, byte);
 }
 
+/* No local APIC hears the I/O APIC. */
+static bool send_to_nobody(void *vm, const struct apic_message *m)
+{
+	struct vm *it = vm;
+
+	(void)m;
+	it->unheard++;
+	return false;
+}
+
 void vm_init_devices(struct vm *vm, uint64_t now)
 {
 	const struct config *c = &vm->config;
 
 	store_relaxed(&vm->awake, 1);
 	match_init(&vm->until, c->until);
+	vm->bus.lock.rank = LOCK_BUS;
 	pic_init(&vm->pic);
-	pit_init(&vm->pit, &vm->pic, now);
-	uart_init(&vm->uart, &vm->pic, uart_byte, vm);
+	ioapic_init(&vm->ioapic, &vm->bus.lock, send_to_nobody, vm);
+	vm->irq = (struct irq){.pic = &vm->pic, .ioapic = &vm->ioapic};
+	pit_init(&vm->pit, &vm->irq, now);
+	uart_init(&vm->uart, &vm->irq, uart_byte, vm);
 	cmos_init(&vm->cmos, c->mem, vm->vcpus, now);
 	fwcfg_init(&vm->fwcfg, c->mem, vm->vcpus);
 	testdev_init(&vm->testdev, vm);
 
-	vm->bus.lock.rank = LOCK_BUS;
 	/* the busiest first: the bus looks from the front */
 	testdev_attach(&vm->testdev, &vm->bus);
 	uart_attach(&vm->uart, &vm->bus);
@@ -28,6 +40,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	pit_attach(&vm->pit, &vm->bus);
 	cmos_attach(&vm->cmos, &vm->bus);
 	fwcfg_attach(&vm->fwcfg, &vm->bus);
+	ioapic_attach(&vm->ioapic, &vm->mmio);
 }
 
 void vm_console_flush(struct vm *vm)
