@@ -204,8 +204,8 @@ static void deliver(struct pit *p, int64_t tick)
 		p->checked = tick;
 	}
 	if (n)
-		pic_pulse(p->pic, PIT_IRQ);
-	pic_set_line(p->pic, PIT_IRQ, output(c, tick));
+		irq_pulse(p->irq, PIT_IRQ);
+	irq_set_line(p->irq, PIT_IRQ, output(c, tick));
 	p->edges += n;
 	p->coalesced += n ? n - 1 : 0;
 }
@@ -333,7 +333,7 @@ void pit_write(struct pit *p, uint16_t port, uint8_t value, uint64_t now)
 	} else {
 		write_count(c, value, tick);
 	}
-	pic_set_line(p->pic, PIT_IRQ, output(&p->channel[0], tick));
+	irq_set_line(p->irq, PIT_IRQ, output(&p->channel[0], tick));
 }
 
 uint8_t pit_read(struct pit *p, uint16_t port, uint64_t now)
@@ -360,16 +360,16 @@ static enum bus_outcome pit_io(void *pit, uint16_t port, unsigned size, bool wri
 	return BUS_DONE;
 }
 
-void pit_init(struct pit *p, struct pic *pic, uint64_t now)
+void pit_init(struct pit *p, struct irq *irq, uint64_t now)
 {
-	*p = (struct pit){.pic = pic, .origin = now, .hz = host_clock_hz()};
+	*p = (struct pit){.irq = irq, .origin = now, .hz = host_clock_hz()};
 	CHECK(p->hz >= 1000000 && p->hz < 1UL << 40);
 	for (unsigned i = 0; i < PIT_CHANNELS; i++) {
 		p->channel[i] = (struct pit_channel){.mode = 3, .access = PIT_BOTH, .stopped = -1, .count = 65536};
 		p->channel[i].gate = i != PIT_SPEAKER_CHANNEL;
 	}
 	p->channel[0].loaded = true;
-	pic_set_line(pic, PIT_IRQ, output(&p->channel[0], 0));
+	irq_set_line(irq, PIT_IRQ, output(&p->channel[0], 0));
 }
 
 void pit_attach(struct pit *p, struct bus *b)

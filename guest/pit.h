@@ -7,7 +7,7 @@
 #ifndef GUEST_PIT_H
 #define GUEST_PIT_H
 
-#include "guest/pic.h"
+#include "guest/irq.h"
 
 #define PIT_HZ 1193182UL
 #define PIT_CHANNELS 3
@@ -39,7 +39,7 @@ struct pit_channel {
 };
 
 struct pit {
-	struct pic *pic;
+	struct irq *irq;
 	struct pit_channel channel[PIT_CHANNELS];
 	uint64_t origin;    /* TSC at PIT tick 0 */
 	uint64_t hz;        /* TSC ticks a second */
@@ -50,7 +50,7 @@ struct pit {
 };
 
 /* Channel 0 runs in mode 3 with count 65536, as firmware leaves it; the others are at rest. now: TSC ticks. */
-void pit_init(struct pit *p, struct pic *pic, uint64_t now);
+void pit_init(struct pit *p, struct irq *irq, uint64_t now);
 void pit_attach(struct pit *p, struct bus *b);
 /* Delivers what channel 0 has to deliver up to now. However late it is called, at most one interrupt becomes pending.
  * Returns the TSC at which to call it next, at least 50 microseconds away; UINT64_MAX: never. */

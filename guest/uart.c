@@ -56,7 +56,7 @@ static uint8_t cause(const struct uart *u)
 
 static void update(struct uart *u)
 {
-	pic_set_line(u->pic, UART_IRQ, cause(u) != IIR_NONE && (u->mcr & MCR_OUT2));
+	irq_set_line(u->irq, UART_IRQ, cause(u) != IIR_NONE && (u->mcr & MCR_OUT2));
 }
 
 /* The modem's lines: a terminal that is always ready, or in loopback mode the UART's own outputs. */
@@ -225,9 +225,9 @@ enum bus_outcome uart_io(void *uart, uint16_t port, unsigned size, bool write, u
 	return BUS_DONE;
 }
 
-void uart_init(struct uart *u, struct pic *pic, void (*send)(void *receiver, uint8_t byte), void *receiver)
+void uart_init(struct uart *u, struct irq *irq, void (*send)(void *receiver, uint8_t byte), void *receiver)
 {
-	*u = (struct uart){.pic = pic, .send = send, .receiver = receiver, .trigger = 1, .sent = true};
+	*u = (struct uart){.irq = irq, .send = send, .receiver = receiver, .trigger = 1, .sent = true};
 	u->divisor_low = DIVISOR_9600;
 	u->msr = inputs(u);
 	update(u);

@@ -5,14 +5,14 @@
 #ifndef GUEST_UART_H
 #define GUEST_UART_H
 
-#include "guest/pic.h"
+#include "guest/irq.h"
 
 #define UART_PORT 0x3f8
 #define UART_IRQ 4
 #define UART_FIFO 16 /* bytes */
 
 struct uart {
-	struct pic *pic;
+	struct irq *irq;
 	void (*send)(void *receiver, uint8_t byte); /* takes what the guest sends */
 	void *receiver;
 
@@ -26,7 +26,7 @@ struct uart {
 	unsigned rx_first, rx_n;
 };
 
-void uart_init(struct uart *u, struct pic *pic, void (*send)(void *receiver, uint8_t byte), void *receiver);
+void uart_init(struct uart *u, struct irq *irq, void (*send)(void *receiver, uint8_t byte), void *receiver);
 void uart_attach(struct uart *u, struct bus *b);
 /* A byte arrives from outside. False: it was lost, the guest has not taken the earlier ones (an overrun is shown). */
 bool uart_receive(struct uart *u, uint8_t byte);

@@ -7,6 +7,11 @@ static void uart_byte(void *vm, uint8_t byte)
 	vm_console_byte(vm, byte);
 }
 
+static bool send(void *vm, const struct apic_message *m)
+{
+	return lapic_send(vm, m);
+}
+
 void vm_init_devices(struct vm *vm, uint64_t now)
 {
 	const struct config *c = &vm->config;
@@ -14,14 +19,16 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	store_relaxed(&vm->awake, 1);
 	vm->pic_told = -1;
 	match_init(&vm->until, c->until);
+	vm->bus.lock.rank = LOCK_BUS;
 	pic_init(&vm->pic);
-	pit_init(&vm->pit, &vm->pic, now);
-	uart_init(&vm->uart, &vm->pic, uart_byte, vm);
+	ioapic_init(&vm->ioapic, &vm->bus.lock, send, vm);
+	vm->irq = (struct irq){.pic = &vm->pic, .ioapic = &vm->ioapic};
+	pit_init(&vm->pit, &vm->irq, now);
+	uart_init(&vm->uart, &vm->irq, uart_byte, vm);
 	cmos_init(&vm->cmos, c->mem, vm->vcpus, now);
 	fwcfg_init(&vm->fwcfg, c->mem, vm->vcpus);
 	testdev_init(&vm->testdev, vm);
 
-	vm->bus.lock.rank = LOCK_BUS;
 	/* the busiest first: the bus looks from the front */
 	testdev_attach(&vm->testdev, &vm->bus);
 	uart_attach(&vm->uart, &vm->bus);
@@ -29,6 +36,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	pit_attach(&vm->pit, &vm->bus);
 	cmos_attach(&vm->cmos, &vm->bus);
 	fwcfg_attach(&vm->fwcfg, &vm->bus);
+	ioapic_attach(&vm->ioapic, &vm->mmio);
 	mmio_add(&vm->mmio, gpa(LAPIC_BASE), LAPIC_BYTES, lapic_mmio, 0);
 }
 
@@ -192,6 +200,7 @@ uint64_t vm_tick(struct vm *vm, uint64_t now)
 
 void vm_ioapic_eoi(struct vm *vm, uint8_t vector)
 {
-	(void)vm;
-	(void)vector;
+	lock_take(&vm->bus.lock);
+	ioapic_eoi(&vm->ioapic, vector);
+	lock_drop(&vm->bus.lock);
 }

@@ -7,6 +7,8 @@
 #include "guest/cmos.h"
 #include "guest/config.h"
 #include "guest/fwcfg.h"
+#include "guest/ioapic.h"
+#include "guest/irq.h"
 #include "guest/match.h"
 #include "guest/mmio.h"
 #include "guest/pic.h"
@@ -44,6 +46,8 @@ struct vm {
 	struct bus bus;
 	struct uart uart;
 	struct pic pic;
+	struct ioapic ioapic;
+	struct irq irq;
 	struct pit pit;
 	struct cmos cmos;
 	struct fwcfg fwcfg;

@@ -16,6 +16,7 @@
 
 struct machine {
 	struct pic pic;
+	struct irq irq;
 	struct pit pit;
 };
 
@@ -67,7 +68,8 @@ static void set_up(struct machine *m)
 
 		pic_io(&m->pic, PIC_FIRST + words[i][0], 1, true, &value);
 	}
-	pit_init(&m->pit, &m->pic, ORIGIN);
+	m->irq = (struct irq){.pic = &m->pic};
+	pit_init(&m->pit, &m->irq, ORIGIN);
 }
 
 /* True when a timer interrupt was pending; it is acknowledged. */

@@ -17,6 +17,7 @@ enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCRATCH };
 
 struct machine {
 	struct pic pic;
+	struct irq irq;
 	struct uart uart;
 	char sent[64];
 	unsigned n;
@@ -55,7 +56,8 @@ static void set_up(struct machine *m)
 
 		pic_io(&m->pic, PIC_FIRST + words[i][0], 1, true, &value);
 	}
-	uart_init(&m->uart, &m->pic, send, m);
+	m->irq = (struct irq){.pic = &m->pic};
+	uart_init(&m->uart, &m->irq, send, m);
 }
 
 /* True when an interrupt of the UART was pending; it is acknowledged. */
