@@ -60,7 +60,7 @@ static void refused_values(void **state)
 		{MSR_MISC_ENABLE, 1UL << 34},
 		{MSR_APIC_BASE, 0xfee01900}, /* it is not moved */
 		{MSR_APIC_BASE, 0xfee00500}, /* x2APIC mode without the APIC */
-		{0x802, 0},                  /* x2APIC registers in xAPIC mode */
+		{0},                  /* x2APIC registers in xAPIC mode */
 		{MSR_BIOS_SIGN_ID, 1},
 		{MSR_MTRRCAP, 0},
 		{MSR_EFER, 1UL << 63},
@@ -88,7 +88,7 @@ static void segment_bases_are_the_segments(void **state)
 static void unknown_ones_fault_and_count(void **state)
 {
 	static const uint32_t unknown[] = {
-		0, 1, 0x3a, 0x48, 0x17a, 0x200, 0x480, 0x490, 0x802, 0xc0000084 + 8, 0xc0010117, 0xffffffff};
+		0, 1, 0x3a, 0x48, 0x17a, 0x200, 0x480, 0x490, 0xc0000084 + 8, 0xc0010117, 0xffffffff};
 	struct vcpu *v = vcpu(state);
 	uint64_t value;
 
