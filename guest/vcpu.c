@@ -42,7 +42,7 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->mtrr_def_type = 0;
 	v->tsc_offset = 0;
 	v->event.type = EVENT_NONE;
-	v->interrupt_shadow = v->nmi_blocked = false;
+	v->interrupt_shadow = v->nmi_blocked = v->window = v->nmi_window = false;
 	v->activity = VCPU_RUNNABLE;
 	v->stale = 0;
 	v->changed = VCPU_ALL;

@@ -61,7 +61,7 @@ struct vcpu_step {
 
 /* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */
 #define VCPU_RIP (1u << 0)      /* rip */
-#define VCPU_FLOW (1u << 1)     /* rflags, interrupt_shadow */
+#define VCPU_FLOW (1u << 1)     /* rflags, interrupt_shadow, nmi_blocked */
 #define VCPU_CR2 (1u << 2)      /* cr2 */
 #define VCPU_CONTROL (1u << 3)  /* cr0, cr4, efer */
 #define VCPU_SEGMENTS (1u << 4) /* seg; kernel_gs_base, where a write of it exits */
@@ -69,7 +69,7 @@ struct vcpu_step {
 #define VCPU_DEBUG (1u << 6)    /* dr, dr7 (dr6 is never in the hardware) */
 #define VCPU_MSRS (1u << 7)     /* star … tsc_aux, tsc_offset, xcr0 */
 #define VCPU_EVENT (1u << 8)    /* event */
-#define VCPU_WINDOW (1u << 9)   /* window */
+#define VCPU_WINDOW (1u << 9)   /* window, nmi_window */
 #define VCPU_RSP (1u << 10)     /* gpr[RSP] */
 #define VCPU_ALL 0x7ffu
 #define VCPU_EASY (VCPU_RIP | VCPU_FLOW | VCPU_CR2 | VCPU_EVENT | VCPU_WINDOW | VCPU_RSP) /* change at many exits */
@@ -107,8 +107,9 @@ struct vcpu {
 
 	struct event event;    /* to be delivered at the next entry: vcpu_set_event() */
 	bool window;           /* exit when an interrupt can be delivered: vcpu_want_window() */
+	bool nmi_window;       /* the same for an NMI: vcpu_want_nmi_window() */
 	bool interrupt_shadow; /* STI / MOV SS blocking */
-	bool nmi_blocked;
+	bool nmi_blocked;      /* from an NMI's delivery to the next IRET */
 
 	/* progress check: the same fault again and again. rip and error are of a fault at gva, or of none that counts */
 	uint64_t last_rip, last_gva;
@@ -225,6 +226,13 @@ static inline void vcpu_want_window(struct vcpu *v, bool want)
 	if (v->window != want)
 		v->changed |= VCPU_WINDOW;
 	v->window = want;
+}
+
+static inline void vcpu_want_nmi_window(struct vcpu *v, bool want)
+{
+	if (v->nmi_window != want)
+		v->changed |= VCPU_WINDOW;
+	v->nmi_window = want;
 }
 
 /* The hardware's CR2 is older from now on. */

@@ -15,6 +15,7 @@ enum exit_reason {
 	EXIT_INTERRUPT,  /* a host interrupt is pending: it is taken when interrupts go on */
 	EXIT_NMI,        /* a host NMI: handled already */
 	EXIT_INTERRUPT_WINDOW, /* the guest can take an interrupt now */
+	EXIT_NMI_WINDOW,       /* the same, an NMI */
 	/* of an instruction */
 	EXIT_CPUID,
 	EXIT_HLT,

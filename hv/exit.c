@@ -143,6 +143,10 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 		vcpu_want_window(r->v, false);
 		store_relaxed(&r->v->attention, 1);
 		return NEXT_ENTER;
+	case EXIT_NMI_WINDOW:
+		vcpu_want_nmi_window(r->v, false);
+		store_relaxed(&r->v->attention, 1);
+		return NEXT_ENTER;
 	case EXIT_CPUID:
 		return cpuid_exit(r, e);
 	case EXIT_HLT:

@@ -8,12 +8,28 @@ enum runner_next inject_exception(struct runner *r, struct exit *e, uint8_t vect
 	return report_crash(r, e, "triple fault: exception %u while a double fault was delivered", vector);
 }
 
+/* An NMI waits: now, or when its window opens. */
+__attribute__((noinline)) static void inject_nmi(struct vcpu *v)
+{
+	bool wait;
+
+	guests.backend->fetch(v, VCPU_FLOW);
+	wait = v->event.type != EVENT_NONE || v->interrupt_shadow || v->nmi_blocked;
+	vcpu_want_nmi_window(v, wait);
+	if (wait)
+		return;
+	fetch_and_seq(&v->signals, ~SIGNAL_NMI);
+	vcpu_set_event(v, (struct event){.type = EVENT_NMI, .vector = VECTOR_NMI});
+}
+
 void inject_interrupt(struct runner *r)
 {
 	struct vcpu *v = r->v;
 	bool more;
 
-	xchg_seq(&v->attention, 0); /* before the controllers are looked at; partner: vcpu_attract */
+	xchg_seq(&v->attention, 0); /* before anything is looked at; partner: vcpu_attract */
+	if (load_relaxed(&v->signals) & SIGNAL_NMI)
+		inject_nmi(v);
 	more = vm_interrupt_pending(v);
 	if (more) {
 		guests.backend->fetch(v, VCPU_FLOW);

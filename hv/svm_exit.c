@@ -16,6 +16,7 @@ static const char *const exit_names[SVM_EXITS] = {
 	[SVM_EXIT_SMI] = "SMI",
 	[SVM_EXIT_INIT] = "INIT",
 	[SVM_EXIT_VINTR] = "virtual interrupt",
+	[SVM_EXIT_IRET] = "IRET",
 	[SVM_EXIT_RDPMC] = "RDPMC",
 	[SVM_EXIT_CPUID] = "CPUID",
 	[SVM_EXIT_RSM] = "RSM",
@@ -51,6 +52,7 @@ static const uint8_t plain[SVM_EXITS] = {
 	[SVM_EXIT_INTR] = EXIT_INTERRUPT,
 	[SVM_EXIT_NMI] = EXIT_NMI, /* it stayed pending: the host's handler ran after STGI */
 	[SVM_EXIT_VINTR] = EXIT_INTERRUPT_WINDOW,
+	[SVM_EXIT_IRET] = EXIT_NMI, /* see follow_iret() */
 	[SVM_EXIT_RDPMC] = EXIT_PRIVILEGED,
 	[SVM_EXIT_RSM] = EXIT_UNDEFINED,
 	[SVM_EXIT_INVLPGA] = EXIT_UNDEFINED,
@@ -197,6 +199,23 @@ static void decode_sized(const struct vcpu *v, const struct vmcb *m, struct exit
 		e->reason = EXIT_INSTRUCTION;
 }
 
+/* There is no NMI window: the IRET that ends a handler exits before it runs. At the first exit after that with another RIP it has,
+ * and NMIs are open again; one that waits then waits no longer than for this exit. */
+static void follow_iret(struct vcpu *v, struct svm_vcpu *x, uint32_t code)
+{
+	if (code == SVM_EXIT_IRET) {
+		x->iret = true;
+		x->iret_rip = v->rip;
+		x->vmcb->intercept1 &= ~INTERCEPT1_IRET;
+	} else if (x->iret && v->rip != x->iret_rip) {
+		x->iret = v->nmi_blocked = false;
+		if (v->nmi_window) {
+			vcpu_want_nmi_window(v, false);
+			store_relaxed(&v->attention, 1);
+		}
+	}
+}
+
 void svm_exit_decode(struct vcpu *v, bool injected, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
@@ -211,6 +230,8 @@ void svm_exit_decode(struct vcpu *v, bool injected, struct exit *e)
 		return;
 	}
 	redeliver(v, m, injected);
+	if (__builtin_expect(v->nmi_blocked, 0))
+		follow_iret(v, x, code);
 	if (plain[code]) {
 		e->reason = plain[code];
 	} else if (sized[code]) {

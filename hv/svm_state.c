@@ -95,6 +95,10 @@ static void write_event(struct vcpu *v)
 	const struct event *e = &v->event;
 
 	CHECK(e->type != EVENT_SOFT_INTERRUPT);
+	if (e->type == EVENT_NMI) { /* until the next IRET */
+		v->nmi_blocked = true;
+		x->vmcb->intercept1 |= INTERCEPT1_IRET;
+	}
 	if (e->type == EVENT_SOFT_EXCEPTION)
 		v->rip += e->length;
 	x->vmcb->event_inject = EVENT_VALID | (uint32_t)type[e->type] << EVENT_TYPE_SHIFT | e->vector;

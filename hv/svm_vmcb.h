@@ -28,6 +28,7 @@ struct vmcb {
 #define		INTERCEPT1_RDPMC (1u << 15)
 #define		INTERCEPT1_CPUID (1u << 18)
 #define		INTERCEPT1_RSM (1u << 19)
+#define		INTERCEPT1_IRET (1u << 20)
 #define		INTERCEPT1_INVD (1u << 22)
 #define		INTERCEPT1_HLT (1u << 24)
 #define		INTERCEPT1_INVLPG (1u << 25)
@@ -171,6 +172,7 @@ enum svm_exit {
 	SVM_EXIT_RDPMC = 0x6f,
 	SVM_EXIT_CPUID = 0x72,
 	SVM_EXIT_RSM = 0x73,
+	SVM_EXIT_IRET = 0x74,
 	SVM_EXIT_INVD = 0x76,
 	SVM_EXIT_HLT = 0x78,
 	SVM_EXIT_INVLPG = 0x79,

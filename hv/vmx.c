@@ -258,7 +258,7 @@ static STEP_INLINE bool plain_page_fault(struct exit *e)
 {
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION);
 
-	if ((info & (INTERRUPTION_TYPE | INTERRUPTION_VECTOR)) != (INTERRUPTION_EXCEPTION | VECTOR_PF) ||
+	if ((info & (INTERRUPTION_TYPE | INTERRUPTION_VECTOR | INTERRUPTION_UNBLOCKED_NMI)) != (INTERRUPTION_EXCEPTION | VECTOR_PF) ||
 		vmread(VMCS_VECTORING) & INTERRUPTION_VALID)
 		return false;
 	e->page_fault.gva = gva(vmread(VMCS_QUALIFICATION));

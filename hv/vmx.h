@@ -57,8 +57,11 @@ void vmx_state_fetch(struct vcpu *v, uint32_t parts);
 /* VCPU_FLOW. */
 static inline void vmx_state_fetch_flow(struct vcpu *v)
 {
+	uint64_t blocking = vmread(VMCS_INTERRUPTIBILITY);
+
 	v->rflags = vmread(VMCS_GUEST_RFLAGS);
-	v->interrupt_shadow = vmread(VMCS_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS);
+	v->interrupt_shadow = blocking & (BLOCKING_STI | BLOCKING_MOV_SS);
+	v->nmi_blocked = blocking & BLOCKING_NMI;
 }
 /* The registers that no VMCS field holds: SYSCALL's MSRs, DR0 … DR3, XCR0 and the FPU. */
 void vmx_state_load_registers(struct vcpu *v);

@@ -126,7 +126,7 @@ bool vmx_cap_read(struct vmx_cap *c, const char **why)
 	c->use_efer = c->entry.may & ENTRY_CTL_LOAD_EFER && c->exit.may & EXIT_CTL_LOAD_EFER;
 	/* VPID is set when a vCPU gets one. */
 	c->use_secondary = c->secondary.must | (c->secondary.may & (SECONDARY_RDTSCP | SECONDARY_WBINVD));
-	return choose(&c->use_pin, c->pin, pin_needs, 0, why) &&
+	return choose(&c->use_pin, c->pin, pin_needs, PIN_VIRTUAL_NMI, why) &&
 	       choose(&c->use_cpu, c->cpu, cpu_needs, CPU_SECONDARY, why) &&
 	       choose(&c->use_exit, c->exit, exit_needs, c->use_efer ? EXIT_CTL_LOAD_EFER : 0, why) &&
 	       choose(&c->use_entry, c->entry, entry_needs, c->use_efer ? ENTRY_CTL_LOAD_EFER : 0, why);

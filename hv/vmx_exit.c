@@ -94,9 +94,10 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION);
 
 	if ((info & INTERRUPTION_TYPE) == INTERRUPTION_NMI) {
-		/* The host's handler runs as if it had been interrupted here; its IRET opens NMIs again. Guests have
-		 * none, so none are blocked there (Bochs says they are). */
-		vmwrite(VMCS_INTERRUPTIBILITY, vmread(VMCS_INTERRUPTIBILITY) & ~(uint64_t)BLOCKING_NMI);
+		/* The host's handler runs as if it had been interrupted here; its IRET opens NMIs again. Without virtual NMIs
+		 * the guest's are not blocked (Bochs says they are). */
+		if (!(vmx_cap.use_pin & PIN_VIRTUAL_NMI))
+			vmwrite(VMCS_INTERRUPTIBILITY, vmread(VMCS_INTERRUPTIBILITY) & ~(uint64_t)BLOCKING_NMI);
 		asm volatile("int %0" : : "i"(VECTOR_NMI) : "memory");
 		e->reason = EXIT_NMI;
 		return;
@@ -105,6 +106,9 @@ static void decode_exception(struct vcpu *v, struct exit *e)
 	if (e->exception.vector == VECTOR_MC)
 		host_panic("machine check in guest %s", v->mmu.mmu->name);
 	redeliver(v);
+	/* The IRET runs again, and is to find them blocked (SDM vol. 3, 27.2.3). */
+	if (info & INTERRUPTION_UNBLOCKED_NMI && v->event.type == EVENT_NONE && vmx_cap.use_pin & PIN_VIRTUAL_NMI)
+		vmwrite(VMCS_INTERRUPTIBILITY, vmread(VMCS_INTERRUPTIBILITY) | BLOCKING_NMI);
 	if (e->exception.vector == VECTOR_PF) {
 		e->reason = EXIT_PAGE_FAULT;
 		e->page_fault.gva = gva(vmread(VMCS_QUALIFICATION));
@@ -194,6 +198,7 @@ static const uint8_t plain[VMX_EXITS] = {
 	[VMX_EXIT_INTERRUPT] = EXIT_INTERRUPT,
 	[VMX_EXIT_TRIPLE_FAULT] = EXIT_TRIPLE_FAULT,
 	[VMX_EXIT_INTERRUPT_WINDOW] = EXIT_INTERRUPT_WINDOW,
+	[VMX_EXIT_NMI_WINDOW] = EXIT_NMI_WINDOW,
 	[VMX_EXIT_TASK_SWITCH] = EXIT_TASK_SWITCH,
 	[VMX_EXIT_CPUID] = EXIT_CPUID,
 	[VMX_EXIT_HLT] = EXIT_HLT,

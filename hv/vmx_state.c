@@ -83,6 +83,9 @@ static void write_event(const struct vcpu *v)
 	const struct event *e = &v->event;
 	uint32_t info = INTERRUPTION_VALID | type[e->type] | e->vector;
 
+	if (e->type == EVENT_NMI) /* its delivery blocks them; where one is delivered again they are (26.3.1.5) */
+		vmwrite(VMCS_INTERRUPTIBILITY, 0);
+
 	/* ICEBP's #DB is a type of its own. */
 	if (e->type == EVENT_SOFT_EXCEPTION && e->vector == VECTOR_DB)
 		info ^= INTERRUPTION_SOFT_EXCEPTION ^ INTERRUPTION_PRIVILEGED_SOFT;
@@ -93,6 +96,17 @@ static void write_event(const struct vcpu *v)
 	if (e->type == EVENT_SOFT_INTERRUPT || e->type == EVENT_SOFT_EXCEPTION)
 		vmwrite(VMCS_ENTRY_LENGTH, e->length);
 	vmwrite(VMCS_ENTRY_INTERRUPTION, info);
+}
+
+static void write_windows(const struct vcpu *v)
+{
+	uint32_t controls = vmx_cap.use_cpu & ~(CPU_INTERRUPT_WINDOW | CPU_NMI_WINDOW);
+
+	if (v->window)
+		controls |= CPU_INTERRUPT_WINDOW;
+	if (v->nmi_window && vmx_cap.use_pin & PIN_VIRTUAL_NMI)
+		controls |= CPU_NMI_WINDOW;
+	vmwrite(VMCS_CPU_CONTROLS, controls);
 }
 
 void vmx_state_write(struct vcpu *v)
@@ -108,15 +122,14 @@ void vmx_state_write(struct vcpu *v)
 	if (changed & VCPU_FLOW) {
 		vmwrite(VMCS_GUEST_RFLAGS, v->rflags);
 		if (!v->interrupt_shadow)
-			vmwrite(VMCS_INTERRUPTIBILITY, 0);
+			vmwrite(VMCS_INTERRUPTIBILITY, v->nmi_blocked ? BLOCKING_NMI : 0);
 	}
 	if (changed & VCPU_CR2)
 		write_cr2(v->cr2);
 	if (changed & VCPU_EVENT && v->event.type != EVENT_NONE)
 		write_event(v);
 	if (changed & VCPU_WINDOW)
-		vmwrite(VMCS_CPU_CONTROLS,
-			(vmx_cap.use_cpu & ~CPU_INTERRUPT_WINDOW) | (v->window ? CPU_INTERRUPT_WINDOW : 0));
+		write_windows(v);
 	if (!(changed & ~VCPU_EASY))
 		return;
 	x->audit = true;

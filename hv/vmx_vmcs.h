@@ -114,6 +114,7 @@
 #define		INTERRUPTION_SOFT_EXCEPTION (6u << 8)
 #define		INTERRUPTION_OTHER (7u << 8)
 #define		INTERRUPTION_HAS_ERROR (1u << 11)
+#define		INTERRUPTION_UNBLOCKED_NMI (1u << 12) /* by an IRET that faulted */
 #define		INTERRUPTION_VALID (1u << 31)
 #define VMCS_ENTRY_ERROR_CODE 0x4018
 #define VMCS_ENTRY_LENGTH 0x401a
