@@ -105,7 +105,7 @@ static bool take_segments(struct layout *l, const struct image *m, uint64_t *top
 	return true;
 }
 
-static bool put_modules(struct layout *l, const struct multiboot_memory *memory, uint64_t top,
+static bool put_modules(struct layout *l, const struct image_memory *memory, uint64_t top,
 	const struct loader_file *module, unsigned modules, struct multiboot_module *placed, char *error)
 {
 	for (unsigned i = 0; i < modules; i++) {
@@ -123,7 +123,7 @@ static bool put_modules(struct layout *l, const struct multiboot_memory *memory,
 	return true;
 }
 
-bool loader_load(uint64_t mem, const struct multiboot_memory *memory, const struct loader_file *image,
+bool loader_load(uint64_t mem, const struct image_memory *memory, const struct loader_file *image,
 	const struct loader_file *module, unsigned modules, struct loader_entry *entry, char *error)
 {
 	struct multiboot_module placed[MULTIBOOT_MAX_MODULES];

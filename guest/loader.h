@@ -23,7 +23,7 @@ struct loader_entry {
 
 /* mem: the guest's RAM, bytes, all zero before. At most MULTIBOOT_MAX_MODULES modules; each is placed on a page
  * boundary above the image where there is room. False: error (LOADER_ERROR bytes) says why; RAM may be written. */
-bool loader_load(uint64_t mem, const struct multiboot_memory *memory, const struct loader_file *image,
+bool loader_load(uint64_t mem, const struct image_memory *memory, const struct loader_file *image,
 	const struct loader_file *module, unsigned modules, struct loader_entry *entry, char *error);
 
 #endif

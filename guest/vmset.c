@@ -194,7 +194,7 @@ static bool add_replica(struct vm *vm, char *reason, size_t size)
 /* Fills a new vm; false: reason says why not, and what it got so far is vmset_destroy_vm's. */
 static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, size_t size)
 {
-	const struct multiboot_memory memory = {write_memory, &vm->mmu};
+	const struct image_memory memory = {write_memory, &vm->mmu};
 	struct loader_file image = {b->module[i].data, b->module[i].bytes, vm->config.command_line};
 	struct loader_file file[MULTIBOOT_MAX_MODULES];
 	struct loader_entry entry;

@@ -38,7 +38,7 @@ static inline bool write_ram(void *to, gpa_t at, const void *from, uint64_t byte
 	return true;
 }
 
-static const struct multiboot_memory memory = {write_ram, 0};
+static const struct image_memory memory = {write_ram, 0};
 
 static inline uint32_t get32(uint64_t at)
 {
