@@ -22,7 +22,7 @@
 #define HEADER 0x100U /* where the multiboot header stands in the test's files */
 
 static uint8_t ram[MEM];
-static uint64_t writes;
+static uint64_t writes, write_limit = ~0UL; /* so far; how many succeed */
 static uint8_t file[FILE_BYTES];
 static struct loader_file image;
 static struct loader_entry entry;
@@ -31,7 +31,8 @@ static char error[LOADER_ERROR];
 static inline bool write_ram(void *to, gpa_t at, const void *from, uint64_t bytes)
 {
 	(void)to;
-	writes++;
+	if (writes++ == write_limit)
+		return false;
 	if (bytes && (!ram_holds(MEM, at.v, bytes) || at.v + bytes > MEM))
 		return false;
 	memcpy(ram + at.v, from, bytes);
