@@ -70,7 +70,7 @@ static inline void fresh(void)
 		file[i] = (uint8_t)(i * 7 + 3);
 	memset(file, 0, 0x200);
 	set_header(HEADER, 3);
-	image = (struct loader_file){file, FILE_BYTES, "a command line"};
+	image = (struct loader_file){file, FILE_BYTES, "a command line", false};
 }
 
 static inline Elf32_Ehdr *ehdr32(void)
@@ -140,7 +140,7 @@ static inline void make_addresses(void)
 static inline bool load_with(const struct loader_file *module, unsigned modules)
 {
 	error[0] = 0;
-	return loader_load(MEM, &memory, &image, module, modules, &entry, error);
+	return loader_load(MEM, 1, &memory, &image, module, modules, &entry, error);
 }
 
 static inline void good(void)

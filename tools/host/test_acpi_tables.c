@@ -198,6 +198,33 @@ static void dump(const char *directory, const char *name, uint32_t at)
 	fclose(f);
 }
 
+/* What the DSDT says, as source. */
+static void source_tells(const char *directory, unsigned vcpus)
+{
+	static const char *const words[] = {"Name (\\_S5, Package (0x04)", "EisaId (\"PNP0501\")", "0x03F8,             // Range Minimum",
+		"{4}", "EisaId (\"PNP0B00\")", "0x0070,             // Range Minimum", "{8}"};
+	char path[300], text[16384];
+	unsigned processors = 0, resources = 0;
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/dsdt.dsl", directory);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(text, 1, sizeof text - 1, f);
+	fclose(f);
+	text[n] = 0;
+	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+		if (!strstr(text, words[i]))
+			fail_msg("the DSDT lacks '%s'", words[i]);
+	for (const char *at = text; (at = strstr(at, "ACPI0007")); at++)
+		processors++;
+	for (const char *at = text; (at = strstr(at, "ResourceTemplate ()")); at++)
+		resources++;
+	assert_int_equal(processors, vcpus);
+	assert_int_equal(resources, 2);
+}
+
 static void iasl_understands_every_table(void **state)
 {
 	static const unsigned counts[] = {1, 2, 8};
@@ -221,6 +248,7 @@ static void iasl_understands_every_table(void **state)
 		dump(directory, "dsdt", get32(fadt + 40));
 		iasl(directory, "-d facp.dat apic.dat facs.dat rsdt.dat xsdt.dat", "Formatted output");
 		iasl(directory, "-d dsdt.dat", "Disassembly completed");
+		source_tells(directory, counts[i]);
 		iasl(directory, "-p again dsdt.dsl", "0 Errors, 0 Warnings, 0 Remarks");
 	}
 	snprintf(line, sizeof line, "rm -r %s", directory);
