@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "mm/addr.h"
 
 #define IMAGE_MAX_SEGMENTS 32
 
@@ -20,6 +21,12 @@ struct image {
 	uint64_t entry; /* gpa, in one of the segments */
 	unsigned segments;
 	struct image_segment segment[IMAGE_MAX_SEGMENTS];
+};
+
+/* Where a guest's memory is written while it is loaded: false when some byte is not RAM. */
+struct image_memory {
+	bool (*write)(void *to, gpa_t at, const void *from, uint64_t bytes);
+	void *to;
 };
 
 /* True when the address lies in one of the segments. */

@@ -50,3 +50,27 @@ bool layout_place(struct layout *l, uint64_t from, uint64_t bytes, uint64_t alig
 {
 	return place(l, from, bytes, align, start) || place(l, FIRST_PAGE, bytes, align, start);
 }
+
+/* Every turn leaves a range behind. */
+bool layout_place_high(
+	struct layout *l, uint64_t from, uint64_t end, uint64_t bytes, uint64_t align, uint64_t *start)
+{
+	uint64_t at;
+	int i;
+
+	CHECK(from >= RAM_MIDDLE);
+	if (end > ram_middle_end(l->mem))
+		end = ram_middle_end(l->mem);
+	do {
+		if (end < bytes)
+			return false;
+		at = (end - bytes) & ~(align - 1);
+		if (at < from)
+			return false;
+		i = overlap(l, at, bytes);
+		if (i >= 0)
+			end = l->range[i].start;
+	} while (i >= 0);
+	*start = at;
+	return layout_take(l, at, bytes) == LAYOUT_TAKEN;
+}

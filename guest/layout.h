@@ -27,5 +27,8 @@ enum layout_outcome layout_take(struct layout *l, uint64_t start, uint64_t bytes
 /* Takes the lowest free bytes (at least 1) at or above `from`, aligned to align (a power of two); failing that the
  * lowest above the first page. False: there is no such place. */
 bool layout_place(struct layout *l, uint64_t from, uint64_t bytes, uint64_t align, uint64_t *start);
+/* Takes the highest free bytes (at least 1) from `from` on that end at or below `end`, aligned likewise. */
+bool layout_place_high(
+	struct layout *l, uint64_t from, uint64_t end, uint64_t bytes, uint64_t align, uint64_t *start);
 
 #endif

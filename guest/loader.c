@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/loader.h"
+#include "guest/bzimage.h"
 #include "guest/elf.h"
 #include "guest/ram.h"
 #include "guest/text.h"
 #include "mm/host.h"
 
-#define ACCEPTED "expected a multiboot 1 image (ELF32, ELF64 or with address fields)"
+#define ACCEPTED "expected a multiboot 1 image (ELF32, ELF64 or with address fields) or a Linux bzImage"
 #define MULTIBOOT2_MAGIC 0xe85250d6u
 #define MULTIBOOT2_SEARCH 32768
 #define MULTIBOOT2_ALIGN 8
@@ -15,7 +16,6 @@ static const struct known {
 	unsigned offset, bytes;
 	const char *magic, *name;
 } known_files[] = {
-	{0x202, 4, "HdrS", "Linux bzImage: not supported yet"},
 	{0, 2, "\x1f\x8b", "gzip file"},
 	{0, 4, "\x28\xb5\x2f\xfd", "zstd file"},
 	{0, 5, "\xfd\x37zXZ", "xz file"},
@@ -63,22 +63,6 @@ static void name_file(const struct loader_file *f, char *error)
 			error, LOADER_ERROR, "unknown magic %02x %02x %02x %02x; " ACCEPTED, d[0], d[1], d[2], d[3]);
 }
 
-static bool read_image(const struct loader_file *f, struct image *m, char *error)
-{
-	uint64_t header = 0;
-
-	switch (multiboot_find(f->data, f->bytes, &header)) {
-	case MULTIBOOT_NONE:
-		name_file(f, error);
-		return false;
-	case MULTIBOOT_BAD_CHECKSUM:
-		text_format(error, LOADER_ERROR, "multiboot: the header at 0x%lx has a wrong checksum", header);
-		return false;
-	case MULTIBOOT_FOUND:
-		break;
-	}
-	return multiboot_read(m, f->data, f->bytes, header, error, LOADER_ERROR);
-}
 
 /* The image's place; *top becomes one past its last byte. Nothing is written before all of it is known to fit. */
 static bool take_segments(struct layout *l, const struct image *m, uint64_t *top, char *error)
@@ -105,7 +89,7 @@ static bool take_segments(struct layout *l, const struct image *m, uint64_t *top
 	return true;
 }
 
-static bool put_modules(struct layout *l, const struct multiboot_memory *memory, uint64_t top,
+static bool put_modules(struct layout *l, const struct image_memory *memory, uint64_t top,
 	const struct loader_file *module, unsigned modules, struct multiboot_module *placed, char *error)
 {
 	for (unsigned i = 0; i < modules; i++) {
@@ -123,16 +107,16 @@ static bool put_modules(struct layout *l, const struct multiboot_memory *memory,
 	return true;
 }
 
-bool loader_load(uint64_t mem, const struct multiboot_memory *memory, const struct loader_file *image,
-	const struct loader_file *module, unsigned modules, struct loader_entry *entry, char *error)
+static bool load_multiboot(uint64_t mem, const struct image_memory *memory, const struct loader_file *image,
+	uint64_t header, const struct loader_file *module, unsigned modules, struct loader_entry *entry, char *error)
 {
 	struct multiboot_module placed[MULTIBOOT_MAX_MODULES];
 	struct layout l = {.mem = mem};
 	uint64_t top = RAM_MIDDLE;
 	struct image m;
 
-	CHECK(modules <= MULTIBOOT_MAX_MODULES);
-	if (!read_image(image, &m, error) || !take_segments(&l, &m, &top, error))
+	if (!multiboot_read(&m, image->data, image->bytes, header, error, LOADER_ERROR) ||
+		!take_segments(&l, &m, &top, error))
 		return false;
 	for (unsigned i = 0; i < m.segments; i++) {
 		const struct image_segment *s = &m.segment[i];
@@ -145,9 +129,28 @@ bool loader_load(uint64_t mem, const struct multiboot_memory *memory, const stru
 	}
 	if (!put_modules(&l, memory, top, module, modules, placed, error))
 		return false;
-	entry->entry = (uint32_t)m.entry;
+	*entry = (struct loader_entry){.kind = LOADER_MULTIBOOT, .entry = (uint32_t)m.entry};
 	entry->info = multiboot_inform(&l, memory, image->string, placed, modules);
 	if (entry->info == 0)
 		text_format(error, LOADER_ERROR, "no room for the multiboot information (mem=%luK)", mem >> 10);
 	return entry->info != 0;
+}
+
+bool loader_load(uint64_t mem, unsigned vcpus, const struct image_memory *memory, const struct loader_file *image,
+	const struct loader_file *module, unsigned modules, struct loader_entry *entry, char *error)
+{
+	enum multiboot_found found;
+	uint64_t header = 0;
+
+	CHECK(modules <= MULTIBOOT_MAX_MODULES);
+	found = multiboot_find(image->data, image->bytes, &header);
+	if (found == MULTIBOOT_FOUND)
+		return load_multiboot(mem, memory, image, header, module, modules, entry, error);
+	if (bzimage_recognise(image))
+		return bzimage_load(mem, vcpus, memory, image, module, modules, entry, error);
+	if (found == MULTIBOOT_BAD_CHECKSUM)
+		text_format(error, LOADER_ERROR, "multiboot: the header at 0x%lx has a wrong checksum", header);
+	else
+		name_file(image, error);
+	return false;
 }

@@ -153,7 +153,7 @@ static unsigned build_map(uint64_t mem, struct map_entry map[MAP_MAX])
 
 /* What is being written, piece behind piece. */
 struct writer {
-	const struct multiboot_memory *memory;
+	const struct image_memory *memory;
 	uint64_t at; /* gpa of the next piece */
 	bool good;
 };
@@ -173,7 +173,7 @@ static uint32_t put_string(struct writer *w, const char *s)
 	return put(w, s, text_length(s) + 1);
 }
 
-uint32_t multiboot_inform(struct layout *l, const struct multiboot_memory *memory, const char *command_line,
+uint32_t multiboot_inform(struct layout *l, const struct image_memory *memory, const char *command_line,
 	const struct multiboot_module *module, unsigned modules)
 {
 	struct info info = {.flags = INFO_MEMORY | INFO_COMMAND_LINE | INFO_MODULES | INFO_MAP | INFO_LOADER};

@@ -5,7 +5,6 @@
 
 #include "guest/image.h"
 #include "guest/layout.h"
-#include "mm/addr.h"
 
 #define MULTIBOOT_ENTRY_MAGIC 0x2badb002u /* EAX at the entry */
 #define MULTIBOOT_MAX_MODULES 16
@@ -29,14 +28,8 @@ struct multiboot_module {
 	const char *string;
 };
 
-/* Where the guest's memory is written: false when some byte is not RAM. */
-struct multiboot_memory {
-	bool (*write)(void *to, gpa_t at, const void *from, uint64_t bytes);
-	void *to;
-};
-
 /* Builds the information in memory that is free in *l. Returns its gpa, or 0 when there is no room. */
-uint32_t multiboot_inform(struct layout *l, const struct multiboot_memory *memory, const char *command_line,
+uint32_t multiboot_inform(struct layout *l, const struct image_memory *memory, const char *command_line,
 	const struct multiboot_module *module, unsigned modules);
 
 #endif

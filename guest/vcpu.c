@@ -7,19 +7,15 @@
 #define PAT_RESET 0x0007040600070406UL
 #define MISC_ENABLE_RESET 0x1801UL /* fast strings; no BTS, no PEBS */
 
-static const struct segment flat_code = {
-	.limit = 0xffffffff, .attr = 0xb | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 8};
-static const struct segment flat_data = {
-	.limit = 0xffffffff, .attr = 0x3 | SEG_S | SEG_P | SEG_DB | SEG_G, .selector = 16};
+#define SEG_FLAT (SEG_S | SEG_P | SEG_G)
 static const struct segment no_ldt = {.attr = SEG_UNUSABLE};
 static const struct segment reset_tss = {.limit = 0xffff, .attr = 0xb | SEG_P};
 
-void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info)
+/* All as after reset, but in protected mode with flat segments of these selectors; the code's are of 64 bits or of 32. */
+static void reset(struct vcpu *v, uint32_t entry, uint16_t code, uint16_t data, bool code64)
 {
 	for (unsigned i = 0; i < GPRS; i++)
 		v->gpr[i] = 0;
-	v->gpr[RAX] = magic;
-	v->gpr[RBX] = info;
 	v->rip = entry;
 	v->rflags = RFLAGS_FIXED;
 	v->cr0 = CR0_PE | CR0_ET;
@@ -30,8 +26,10 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->dr6 = DR6_FIXED;
 	v->dr7 = DR7_FIXED;
 	for (unsigned i = 0; i < LDTR; i++)
-		v->seg[i] = flat_data;
-	v->seg[CS] = flat_code;
+		v->seg[i] = (struct segment){
+			.limit = 0xffffffff, .attr = 0x3 | SEG_FLAT | SEG_DB, .selector = data};
+	v->seg[CS] = (struct segment){
+		.limit = 0xffffffff, .attr = 0xb | SEG_FLAT | (code64 ? SEG_L : SEG_DB), .selector = code};
 	v->seg[LDTR] = no_ldt;
 	v->seg[TR] = reset_tss;
 	v->gdtr = v->idtr = (struct desc_table){.limit = 0xffff};
@@ -46,6 +44,38 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 	v->activity = VCPU_RUNNABLE;
 	v->stale = 0;
 	v->changed = VCPU_ALL;
+}
+
+void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info)
+{
+	reset(v, entry, 8, 16, false);
+	v->gpr[RAX] = magic;
+	v->gpr[RBX] = info;
+}
+
+void vcpu_reset_linux32(struct vcpu *v, uint32_t entry, uint32_t boot_params, struct desc_table gdt)
+{
+	reset(v, entry, LINUX_CS, LINUX_DS, false);
+	v->gpr[RSI] = boot_params;
+	v->gdtr = gdt;
+}
+
+bool vcpu_reset_linux64(struct vcpu *v, uint32_t entry, uint32_t boot_params, struct desc_table gdt, uint32_t cr3)
+{
+	struct mmu_paging p = {
+		.cr0 = CR0_PE | CR0_ET | CR0_PG, .cr3 = cr3, .cr4 = CR4_PAE, .efer = EFER_LME | EFER_LMA};
+	struct mmu_fault f;
+
+	reset(v, entry, LINUX_CS, LINUX_DS, true);
+	v->gpr[RSI] = boot_params;
+	v->gdtr = gdt;
+	if (mmu_set_paging(&v->mmu, &p, &f) != MMU_RESUME)
+		return false;
+	v->cr0 = p.cr0;
+	v->cr3 = p.cr3;
+	v->cr4 = p.cr4;
+	v->efer = p.efer;
+	return true;
 }
 
 bool vcpu_reset_init(struct vcpu *v)

@@ -185,6 +185,15 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 bool vcpu_reset_init(struct vcpu *v);
 void vcpu_reset_startup(struct vcpu *v, uint8_t vector);
 
+/* Puts it in the state of Linux's 32-bit or 64-bit entry (The Linux/x86 Boot Protocol): flat segments of those selectors,
+ * which the GDT describes, RSI = boot_params, RIP = entry; all else as after reset, the MMU's side included. 64-bit: in
+ * long mode, and the MMU follows. False: it cannot. Before the guest runs, outside sections and locks. */
+#define LINUX_CS 0x10
+#define LINUX_DS 0x18
+void vcpu_reset_linux32(struct vcpu *v, uint32_t entry, uint32_t boot_params, struct desc_table gdt);
+bool vcpu_reset_linux64(struct vcpu *v, uint32_t entry, uint32_t boot_params, struct desc_table gdt, uint32_t cr3);
+
+
 /* Current privilege level, 0 … 3. VCPU_SEGMENTS must not be stale here or in the next. */
 static inline unsigned vcpu_cpl(const struct vcpu *v)
 {

@@ -131,7 +131,8 @@ static bool gather(
 			*reason = "it has more than 16 modules";
 			if (*files == MULTIBOOT_MAX_MODULES)
 				return false;
-			file[(*files)++] = (struct loader_file){b->module[i].data, b->module[i].bytes, c->command_line};
+			file[(*files)++] = (struct loader_file){
+				b->module[i].data, b->module[i].bytes, c->command_line, role == CONFIG_INITRD};
 		}
 	}
 	return true;
@@ -157,6 +158,20 @@ static bool add_memory(struct vm *vm, char *reason, size_t size)
 	return false;
 }
 
+/* The state at the image's entry. Further vCPUs wait, in a state that whoever starts them replaces. */
+static bool reset_vcpu(struct vcpu *v, const struct loader_entry *e)
+{
+	const struct desc_table gdt = {e->gdt, e->gdt_limit};
+
+	if (v->index == 0 && e->kind == LOADER_LINUX64)
+		return vcpu_reset_linux64(v, e->entry, e->info, gdt, e->cr3);
+	if (v->index == 0 && e->kind == LOADER_LINUX32)
+		vcpu_reset_linux32(v, e->entry, e->info, gdt);
+	else
+		vcpu_reset_multiboot(v, e->entry, MULTIBOOT_ENTRY_MAGIC, e->info);
+	return true;
+}
+
 static bool add_vcpu(struct vm *vm, const struct loader_entry *entry)
 {
 	struct vcpu *v = page_alloc_array(sizeof *v);
@@ -169,13 +184,14 @@ static bool add_vcpu(struct vm *vm, const struct loader_entry *entry)
 		page_free_array(v, sizeof *v);
 		return false;
 	}
-	vcpu_reset_multiboot(v, entry->entry, MULTIBOOT_ENTRY_MAGIC, entry->info);
+	vm->vcpu[vm->vcpus++] = v;
+	if (!reset_vcpu(v, entry))
+		return false;
 	lapic_init(v);
 	if (v->index) {
 		v->activity = VCPU_OFF;
 		store_relaxed(&v->asleep, 1);
 	}
-	vm->vcpu[vm->vcpus++] = v;
 	return true;
 }
 
@@ -197,8 +213,8 @@ static bool add_replica(struct vm *vm, char *reason, size_t size)
 /* Fills a new vm; false: reason says why not, and what it got so far is vmset_destroy_vm's. */
 static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, size_t size)
 {
-	const struct multiboot_memory memory = {write_memory, &vm->mmu};
-	struct loader_file image = {b->module[i].data, b->module[i].bytes, vm->config.command_line};
+	const struct image_memory memory = {write_memory, &vm->mmu};
+	struct loader_file image = {b->module[i].data, b->module[i].bytes, vm->config.command_line, false};
 	struct loader_file file[MULTIBOOT_MAX_MODULES];
 	struct loader_entry entry;
 	const char *why;
@@ -209,7 +225,7 @@ static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, si
 		return false;
 	}
 	if (!add_memory(vm, reason, size) ||
-		!loader_load(vm->config.mem, &memory, &image, file, files, &entry, reason) ||
+		!loader_load(vm->config.mem, vm->config.vcpus, &memory, &image, file, files, &entry, reason) ||
 		!add_replica(vm, reason, size))
 		return false;
 	for (unsigned i = 0; i < vm->config.vcpus; i++)

@@ -22,7 +22,7 @@
 #define HEADER 0x100U /* where the multiboot header stands in the test's files */
 
 static uint8_t ram[MEM];
-static uint64_t writes;
+static uint64_t writes, write_limit = ~0UL; /* so far; how many succeed */
 static uint8_t file[FILE_BYTES];
 static struct loader_file image;
 static struct loader_entry entry;
@@ -31,14 +31,15 @@ static char error[LOADER_ERROR];
 static inline bool write_ram(void *to, gpa_t at, const void *from, uint64_t bytes)
 {
 	(void)to;
-	writes++;
+	if (writes++ == write_limit)
+		return false;
 	if (bytes && (!ram_holds(MEM, at.v, bytes) || at.v + bytes > MEM))
 		return false;
 	memcpy(ram + at.v, from, bytes);
 	return true;
 }
 
-static const struct multiboot_memory memory = {write_ram, 0};
+static const struct image_memory memory = {write_ram, 0};
 
 static inline uint32_t get32(uint64_t at)
 {
@@ -69,7 +70,7 @@ static inline void fresh(void)
 		file[i] = (uint8_t)(i * 7 + 3);
 	memset(file, 0, 0x200);
 	set_header(HEADER, 3);
-	image = (struct loader_file){file, FILE_BYTES, "a command line"};
+	image = (struct loader_file){file, FILE_BYTES, "a command line", false};
 }
 
 static inline Elf32_Ehdr *ehdr32(void)
@@ -139,7 +140,7 @@ static inline void make_addresses(void)
 static inline bool load_with(const struct loader_file *module, unsigned modules)
 {
 	error[0] = 0;
-	return loader_load(MEM, &memory, &image, module, modules, &entry, error);
+	return loader_load(MEM, 1, &memory, &image, module, modules, &entry, error);
 }
 
 static inline void good(void)

@@ -110,7 +110,7 @@ static void the_map_goes_on_above_4_gib(void **state)
 
 	(void)state;
 	make_elf32();
-	assert_true(loader_load(6UL << 30, &memory, &image, 0, 0, &entry, error));
+	assert_true(loader_load(6UL << 30, 1, &memory, &image, 0, 0, &entry, error));
 	assert_int_equal(get32(entry.info + 8), (3 << 20) - 1024);
 	assert_int_equal(get32(entry.info + 44), 72);
 	map = get32(entry.info + 48) + 48;
@@ -122,7 +122,8 @@ static void the_map_goes_on_above_4_gib(void **state)
 
 static void modules_lie_on_pages_above_the_image(void **state)
 {
-	static const struct loader_file modules[] = {{"first", 5, "x=1"}, {"", 0, ""}, {"third!", 6, "z"}};
+	static const struct loader_file modules[] = {
+		{"first", 5, "x=1", false}, {"", 0, "", false}, {"third!", 6, "z", false}};
 	uint32_t mods, last = LOAD + 0x3000;
 
 	(void)state;
@@ -145,7 +146,7 @@ static void modules_lie_on_pages_above_the_image(void **state)
 static void modules_go_below_when_there_is_no_room_above(void **state)
 {
 	static uint8_t data[1 << 20];
-	struct loader_file module = {data, sizeof data, "m"};
+	struct loader_file module = {data, sizeof data, "m", false};
 	uint32_t mods;
 
 	(void)state;
@@ -161,7 +162,7 @@ static void modules_go_below_when_there_is_no_room_above(void **state)
 
 static void a_module_without_room(void **state)
 {
-	struct loader_file module = {ram, MEM - 0x1000, "m"};
+	struct loader_file module = {ram, MEM - 0x1000, "m", false};
 
 	(void)state;
 	make_elf32();

@@ -36,7 +36,7 @@ static void other_files_are_named(void **state)
 		unsigned offset;
 		const char *magic, *words;
 	} cases[] = {
-		{0x202, "HdrS", "Linux bzImage: not supported yet; expected a multiboot 1 image"},
+		{0x202, "HdrS", "bzImage: boot flag 0x0, expected 0xaa55"},
 		{0, "\x1f\x8b", "gzip file; expected"},
 		{0, "\x28\xb5\x2f\xfd", "zstd file"},
 		{0,
@@ -53,7 +53,7 @@ static void other_files_are_named(void **state)
 			"ELF without a multiboot header"},
 		{0, "#!/b",
 			"unknown magic 23 21 2f 62; expected a multiboot 1 image (ELF32, ELF64 or with address "
-			"fields)"},
+			"fields) or a Linux bzImage"},
 	};
 
 	(void)state;
@@ -68,7 +68,7 @@ static void other_files_are_named(void **state)
 	memset(file + HEADER, 0, 12);
 	memcpy(file, "MZ", 2);
 	memcpy(file + 0x202, "HdrS", 4);
-	bad("Linux bzImage");
+	bad("bzImage: boot flag");
 	file[0] = 0;
 	image.bytes = 3;
 	bad("short file of 3 bytes");
@@ -280,7 +280,7 @@ static void every_truncation(void **state)
 
 			assert_non_null(copy);
 			memcpy(copy, file, n);
-			image = (struct loader_file){copy, n, ""};
+			image = (struct loader_file){copy, n, "", false};
 			assert_int_equal(load_with(0, 0), n >= needed[kind]);
 			assert_int_equal(error[0] == 0, n >= needed[kind]);
 			free(copy);
@@ -293,7 +293,7 @@ static void mutations(void **state)
 {
 	static void (*const make[])(void) = {make_elf32, make_elf64, make_addresses};
 	static const uint32_t odd[] = {0, 1, 0xff, 0x7fffffff, 0x80000000, 0xffffffff, LOAD, 0xfffff, 0x1000, MEM};
-	struct loader_file module = {"data", 4, "m"};
+	struct loader_file module = {"data", 4, "m", false};
 	unsigned accepted = 0, refused = 0;
 	uint64_t seed = 17;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* guest/vcpu.c: the state after a multiboot entry, events that meet, debug registers. */
+/* guest/vcpu.c: the state at a multiboot entry and at Linux's, events that meet, debug registers. */
 #include "tools/host/vcpu_test.h"
+#include "mm/gpte.h"
 
 static void multiboot_entry_state(void **state)
 {
@@ -19,6 +20,60 @@ static void multiboot_entry_state(void **state)
 	assert_int_equal(vcpu_cpl(v), 0);
 	assert_false(vcpu_long_mode(v));
 	assert_int_equal(v->activity, VCPU_RUNNABLE);
+}
+
+/* What both have in common, too: the boot protocol's selectors, and RSI. */
+static void linux_entry_state(const struct vcpu *v, struct desc_table gdt)
+{
+	for (unsigned i = 0; i < GPRS; i++)
+		assert_int_equal(v->gpr[i], i == RSI ? TEST_INFO : 0);
+	assert_int_equal(v->rip, TEST_ENTRY);
+	assert_int_equal(v->rflags, RFLAGS_FIXED);
+	assert_int_equal(v->seg[CS].selector, 0x10);
+	for (unsigned i = 0; i < LDTR; i++) {
+		if (i != CS)
+			assert_int_equal(v->seg[i].selector, 0x18);
+		assert_int_equal(v->seg[i].limit, 0xffffffff);
+	}
+	assert_memory_equal(&v->gdtr, &gdt, sizeof gdt);
+	assert_int_equal(v->changed, VCPU_ALL);
+}
+
+static void linux_32_bit_entry_state(void **state)
+{
+	struct vcpu *v = &((struct vcpu_test *)*state)->v;
+	struct desc_table gdt = {0x8000, 31};
+
+	vcpu_reset_linux32(v, TEST_ENTRY, TEST_INFO, gdt);
+	linux_entry_state(v, gdt);
+	assert_int_equal(v->cr0 & (CR0_PE | CR0_PG), CR0_PE);
+	assert_false(vcpu_64bit(v));
+	assert_int_equal(v->seg[CS].attr & (SEG_L | SEG_DB), SEG_DB);
+	assert_int_equal(v->mmu.mode, PAGING_OFF);
+}
+
+static void linux_64_bit_entry_state(void **state)
+{
+	struct vcpu_test *t = *state;
+	struct vcpu *v = &t->v;
+	struct desc_table gdt = {0x8000, 31};
+	uint64_t level4 = 0x3000 | GPTE_P | GPTE_W, level3 = GPTE_PS | GPTE_P | GPTE_W;
+	struct mmu_fault f;
+	gpa_t a;
+
+	assert_true(mmu_write(&t->mmu, gpa(0x2000), &level4, 8));
+	assert_true(mmu_write(&t->mmu, gpa(0x3000), &level3, 8));
+	assert_true(vcpu_reset_linux64(v, TEST_ENTRY, TEST_INFO, gdt, 0x2000));
+	linux_entry_state(v, gdt);
+	assert_true(vcpu_64bit(v));
+	assert_int_equal(v->seg[CS].attr & (SEG_L | SEG_DB), SEG_L);
+	assert_int_equal(v->cr3, 0x2000);
+	/* The MMU goes by the guest's tables. */
+	assert_int_equal(v->mmu.mode, PAGING_LONG);
+	assert_int_equal(v->mmu.paging.cr0, v->cr0);
+	assert_int_equal(mmu_translate(&v->mmu, gva(TEST_ENTRY), PF_I, &a, &f), MMU_RESUME);
+	assert_int_equal(a.v, TEST_ENTRY);
+	assert_int_equal(mmu_translate(&v->mmu, gva(1UL << 30), PF_I, &a, &f), MMU_INJECT);
 }
 
 struct meeting {
@@ -200,6 +255,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		vcpu_unit_test(multiboot_entry_state),
+		vcpu_unit_test(linux_32_bit_entry_state),
+		vcpu_unit_test(linux_64_bit_entry_state),
 		vcpu_unit_test(events_that_meet),
 		vcpu_unit_test(skip_goes_past),
 		vcpu_unit_test(skip_wraps_at_4_gib_outside_long_mode),

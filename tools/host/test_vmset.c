@@ -2,6 +2,7 @@
 /* guest/vmset.c: boot modules become guests, or verdicts that say why not. On the real MMU. */
 #include "tools/host/loader_test.h"
 
+#include "guest/boot_params.h"
 #include "guest/vmset.h"
 #include "mm/page.h"
 
@@ -99,6 +100,52 @@ static void further_vcpus_are_off(void **state)
 		assert_int_equal(vm->vcpu[i]->activity, i ? VCPU_OFF : VCPU_RUNNABLE);
 		assert_int_equal(load_relaxed(&vm->vcpu[i]->lapic.base) >> 8 & 1, i == 0); /* the bootstrap processor */
 	}
+}
+
+/* A bzImage of one sector of code; the 64-bit entry. */
+static void make_kernel(void)
+{
+	memset(file, 0, sizeof file);
+	*(struct setup_header *)(file + SETUP_HEADER_OFFSET) = (struct setup_header){.setup_sects = 1, .syssize = 0x40,
+		.boot_flag = 0xaa55, .jump = 0xeb, .jump_bytes = 0x6a, .magic = 0x53726448, .version = 0x20f, .loadflags = 1,
+		.initrd_addr_max = ~0u, .xloadflags = 1, .cmdline_size = 255, .pref_address = LOAD, .init_size = 0x100000};
+}
+
+static void a_linux_guest_is_ready_to_run(void **state)
+{
+	struct setup_header h;
+	struct vcpu *v;
+	struct vm *vm;
+	char word[10];
+
+	(void)state;
+	make_kernel();
+	add("name=a mem=4M vcpus=2 -- hello");
+	module[modules++] = (struct vmset_module){"an initrd", 9, "initrd-of=a", 0};
+	create(1, 0);
+	vm = set.vm[0];
+	v = vm->vcpu[0];
+	assert_int_equal(v->rip, LOAD + 0x200);
+	assert_true(vcpu_64bit(v));
+	assert_int_equal(v->mmu.mode, PAGING_LONG);
+	assert_true(mmu_read(&vm->mmu, gpa(v->gpr[RSI] + SETUP_HEADER_OFFSET), &h, sizeof h));
+	assert_int_equal(h.ramdisk_image, (4 << 20) - PAGE_SIZE);
+	assert_true(mmu_read(&vm->mmu, gpa(h.ramdisk_image), word, sizeof word));
+	assert_string_equal(word, "an initrd");
+	assert_true(mmu_read(&vm->mmu, gpa(h.cmd_line_ptr), word, sizeof word));
+	assert_memory_equal(word, "hello", 6);
+	assert_int_equal(vm->vcpu[1]->activity, VCPU_OFF);
+}
+
+static void a_linux_guest_takes_no_modules(void **state)
+{
+	(void)state;
+	make_kernel();
+	add("name=a mem=4M");
+	add("module-of=a");
+	create(0, 1);
+	said("VERDICT a FAIL refused: module 1: module-of=: a Linux bzImage takes no modules; it takes one initrd, named by "
+	     "initrd-of=");
 }
 
 /* One of several, by its name; what was refused is not said again. */
@@ -370,6 +417,8 @@ int main(void)
 		SET_TEST(no_modules_no_guests),
 		SET_TEST(a_guest_is_ready_to_run),
 		SET_TEST(further_vcpus_are_off),
+		SET_TEST(a_linux_guest_is_ready_to_run),
+		SET_TEST(a_linux_guest_takes_no_modules),
 		SET_TEST(a_guest_is_made_anew),
 		SET_TEST(no_memory_to_make_it_anew),
 		SET_TEST(the_budget_grows_with_the_memory),
