@@ -29,7 +29,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	vm->irq = (struct irq){.pic = &vm->pic, .ioapic = &vm->ioapic};
 	pit_init(&vm->pit, &vm->irq, now);
 	uart_init(&vm->uart, &vm->irq, uart_byte, vm);
-	cmos_init(&vm->cmos, c->mem, vm->vcpus, now);
+	cmos_init(&vm->cmos, &vm->irq, c->mem, vm->vcpus, now);
 	fwcfg_init(&vm->fwcfg, c->mem, vm->vcpus);
 	testdev_init(&vm->testdev, vm);
 
@@ -182,12 +182,13 @@ uint8_t vm_interrupt_acknowledge(struct vm *vm)
 
 uint64_t vm_tick(struct vm *vm, uint64_t now)
 {
-	uint64_t next;
+	uint64_t pit, cmos;
 
 	lock_take(&vm->bus.lock);
 	if (now > vm->ticked)
 		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
-	next = pit_tick(&vm->pit, vm->ticked);
+	pit = pit_tick(&vm->pit, vm->ticked);
+	cmos = cmos_tick(&vm->cmos, vm->ticked);
 	lock_drop(&vm->bus.lock);
-	return next;
+	return pit < cmos ? pit : cmos;
 }
