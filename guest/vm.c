@@ -30,6 +30,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	pit_init(&vm->pit, &vm->irq, now);
 	uart_init(&vm->uart, &vm->irq, uart_byte, vm);
 	cmos_init(&vm->cmos, &vm->irq, c->mem, vm->vcpus, now);
+	power_init(&vm->power, vm, &vm->irq, now);
 	fwcfg_init(&vm->fwcfg, c->mem, vm->vcpus);
 	testdev_init(&vm->testdev, vm);
 
@@ -39,6 +40,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	pic_attach(&vm->pic, &vm->bus);
 	pit_attach(&vm->pit, &vm->bus);
 	cmos_attach(&vm->cmos, &vm->bus);
+	power_attach(&vm->power, &vm->bus);
 	fwcfg_attach(&vm->fwcfg, &vm->bus);
 	ioapic_attach(&vm->ioapic, &vm->mmio);
 }
@@ -95,6 +97,14 @@ void vm_end_exit(struct vm *vm, uint32_t value)
 void vm_end_until(struct vm *vm)
 {
 	vm_end_exit(vm, 0);
+}
+
+void vm_end_power_off(struct vm *vm)
+{
+	if (vm->config.until[0])
+		vm_end_fail(vm, "powered off before until= text");
+	else
+		vm_end_exit(vm, 0);
 }
 
 void vm_end_fail(struct vm *vm, const char *fmt, ...)
@@ -180,15 +190,21 @@ uint8_t vm_interrupt_acknowledge(struct vm *vm)
 	return vector;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint64_t vm_tick(struct vm *vm, uint64_t now)
 {
-	uint64_t pit, cmos;
+	uint64_t next;
 
 	lock_take(&vm->bus.lock);
 	if (now > vm->ticked)
 		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
-	pit = pit_tick(&vm->pit, vm->ticked);
-	cmos = cmos_tick(&vm->cmos, vm->ticked);
+	next = pit_tick(&vm->pit, vm->ticked);
+	next = sooner(next, cmos_tick(&vm->cmos, vm->ticked));
+	next = sooner(next, power_tick(&vm->power, vm->ticked));
 	lock_drop(&vm->bus.lock);
-	return pit < cmos ? pit : cmos;
+	return next;
 }
