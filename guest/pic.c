@@ -33,6 +33,14 @@ enum ocw2 {
 	OCW2_ROTATE_SPECIFIC_EOI = 7,
 };
 
+/* Timer, keyboard and cascade, clock and coprocessor are by edge always. */
+static const uint8_t elcr_writable[2] = {0xf8, 0xde};
+
+static uint8_t by_level(const struct pic_chip *c)
+{
+	return c->level ? 0xff : c->elcr;
+}
+
 /* The line of highest priority among those in the set, or -1. */
 static int highest(const struct pic_chip *c, uint8_t set)
 {
@@ -77,7 +85,7 @@ static void update(struct pic *p)
 		p->chip[0].irr |= 1u << PIC_CASCADE; /* stays latched if the second chip's request goes away */
 	} else {
 		p->chip[0].lines &= (uint8_t) ~(1u << PIC_CASCADE);
-		if (p->chip[0].level)
+		if (by_level(&p->chip[0]) & 1u << PIC_CASCADE)
 			p->chip[0].irr &= (uint8_t) ~(1u << PIC_CASCADE);
 	}
 	first = request(p, 0);
@@ -102,20 +110,14 @@ void pic_init(struct pic *p)
 	update(p);
 }
 
-void pic_attach(struct pic *p, struct bus *b)
-{
-	bus_add(b, PIC_FIRST, PIC_FIRST + 1, 1, pic_io, p);
-	bus_add(b, PIC_SECOND, PIC_SECOND + 1, 1, pic_io, p);
-}
-
 void pic_set_line(struct pic *p, unsigned line, bool level)
 {
 	struct pic_chip *c = &p->chip[line / 8 & 1];
-	uint8_t bit = (uint8_t)(1u << (line & 7));
+	uint8_t bit = (uint8_t)(1u << (line & 7)), by_level_now = by_level(c) & bit;
 
-	if (level && (c->level || !(c->lines & bit)))
+	if (level && (by_level_now || !(c->lines & bit)))
 		c->irr |= bit;
-	else if (!level && c->level)
+	else if (!level && by_level_now)
 		c->irr &= (uint8_t)~bit;
 	c->lines = level ? c->lines | bit : c->lines & (uint8_t)~bit;
 	update(p);
@@ -132,7 +134,7 @@ static void take(struct pic_chip *c, int line)
 {
 	uint8_t bit = (uint8_t)(1u << line);
 
-	if (!c->level)
+	if (!(by_level(c) & bit))
 		c->irr &= (uint8_t)~bit;
 	if (!c->auto_eoi)
 		c->isr |= bit;
@@ -163,14 +165,13 @@ uint8_t pic_acknowledge(struct pic *p)
 
 static void write_icw1(struct pic_chip *c, uint8_t value)
 {
-	uint8_t lines = c->lines, base = c->base;
+	uint8_t lines = c->lines, base = c->base, elcr = c->elcr;
 
-	*c = (struct pic_chip){.base = base, .lines = lines, .lowest = 7, .expect = PIC_EXPECT_ICW2};
+	*c = (struct pic_chip){.base = base, .lines = lines, .elcr = elcr, .lowest = 7, .expect = PIC_EXPECT_ICW2};
 	c->needs_icw4 = value & ICW1_NEEDS_ICW4;
 	c->single = value & ICW1_SINGLE;
 	c->level = value & ICW1_LEVEL;
-	if (c->level)
-		c->irr = lines;
+	c->irr = lines & by_level(c);
 }
 
 static void write_ocw2(struct pic_chip *c, uint8_t value)
@@ -231,6 +232,36 @@ static uint8_t read_poll(struct pic *p, unsigned which)
 		return 0;
 	take(&p->chip[which], line);
 	return (uint8_t)(POLL_REQUEST | line);
+}
+
+/* Lines that come to be by level request while they are high; those that come to be by edge keep what they have latched. */
+static void write_elcr(struct pic_chip *c, uint8_t value)
+{
+	uint8_t changed = (uint8_t)(value & ~by_level(c));
+
+	c->elcr = value;
+	c->irr = (uint8_t)((c->irr & ~changed) | (c->lines & changed));
+}
+
+static enum bus_outcome pic_elcr_io(void *pic, uint16_t port, unsigned size, bool write, uint32_t *value)
+{
+	struct pic *p = pic;
+	unsigned which = port & 1;
+
+	(void)size;
+	if (write)
+		write_elcr(&p->chip[which], *value & elcr_writable[which]);
+	else
+		*value = p->chip[which].elcr;
+	update(p);
+	return BUS_DONE;
+}
+
+void pic_attach(struct pic *p, struct bus *b)
+{
+	bus_add(b, PIC_FIRST, PIC_FIRST + 1, 1, pic_io, p);
+	bus_add(b, PIC_SECOND, PIC_SECOND + 1, 1, pic_io, p);
+	bus_add(b, PIC_ELCR, PIC_ELCR + 1, 1, pic_elcr_io, p);
 }
 
 enum bus_outcome pic_io(void *pic, uint16_t port, unsigned size, bool write, uint32_t *value)

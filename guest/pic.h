@@ -8,6 +8,7 @@
 
 #define PIC_FIRST 0x20
 #define PIC_SECOND 0xa0
+#define PIC_ELCR 0x4d0 /* and the next: which lines of either chip are by level (Intel 82371SB data sheet, ELCR1 and ELCR2) */
 #define PIC_CASCADE 2 /* the first one's line that the second one drives */
 
 enum pic_command { PIC_READY, PIC_EXPECT_ICW2, PIC_EXPECT_ICW3, PIC_EXPECT_ICW4 };
@@ -15,6 +16,7 @@ enum pic_command { PIC_READY, PIC_EXPECT_ICW2, PIC_EXPECT_ICW3, PIC_EXPECT_ICW4 
 struct pic_chip {
 	uint8_t irr, isr, imr; /* requests, in service, masked: one bit a line */
 	uint8_t lines;         /* levels of the inputs */
+	uint8_t elcr;          /* lines that are by level though the chip is not */
 	uint8_t base;          /* vector of line 0 */
 	uint8_t lowest;        /* the line of lowest priority; the one after it has the highest */
 	enum pic_command expect;

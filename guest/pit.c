@@ -233,7 +233,7 @@ uint64_t pit_tick(struct pit *p, uint64_t now)
 
 static uint8_t status(const struct pit_channel *c, int64_t tick)
 {
-	bool null = !c->loaded || c->next || (counting(c) && elapsed(c, tick) < 0);
+	bool null = !counting(c) || c->next || elapsed(c, tick) < 0; /* a count written is not in the counter yet */
 
 	return (uint8_t)((output(c, tick) ? STATUS_OUT : 0) | (null ? STATUS_NULL : 0) | (unsigned)c->access << 4 |
 			 c->mode << 1 | c->bcd);

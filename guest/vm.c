@@ -25,7 +25,8 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	vm->irq = (struct irq){.pic = &vm->pic, .ioapic = &vm->ioapic};
 	pit_init(&vm->pit, &vm->irq, now);
 	uart_init(&vm->uart, &vm->irq, uart_byte, vm);
-	cmos_init(&vm->cmos, c->mem, vm->vcpus, now);
+	cmos_init(&vm->cmos, &vm->irq, c->mem, vm->vcpus, now);
+	power_init(&vm->power, vm, &vm->irq, now);
 	fwcfg_init(&vm->fwcfg, c->mem, vm->vcpus);
 	testdev_init(&vm->testdev, vm);
 
@@ -35,6 +36,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	pic_attach(&vm->pic, &vm->bus);
 	pit_attach(&vm->pit, &vm->bus);
 	cmos_attach(&vm->cmos, &vm->bus);
+	power_attach(&vm->power, &vm->bus);
 	fwcfg_attach(&vm->fwcfg, &vm->bus);
 	ioapic_attach(&vm->ioapic, &vm->mmio);
 	mmio_add(&vm->mmio, gpa(LAPIC_BASE), LAPIC_BYTES, lapic_mmio, 0);
@@ -92,6 +94,14 @@ void vm_end_exit(struct vm *vm, uint32_t value)
 void vm_end_until(struct vm *vm)
 {
 	vm_end_exit(vm, 0);
+}
+
+void vm_end_power_off(struct vm *vm)
+{
+	if (vm->config.until[0])
+		vm_end_fail(vm, "powered off before until= text");
+	else
+		vm_end_exit(vm, 0);
 }
 
 void vm_end_fail(struct vm *vm, const char *fmt, ...)
@@ -185,6 +195,11 @@ static void tell_pic(struct vm *vm)
 			vcpu_attract(vm->vcpu[i]);
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint64_t vm_tick(struct vm *vm, uint64_t now)
 {
 	uint64_t next;
@@ -193,6 +208,8 @@ uint64_t vm_tick(struct vm *vm, uint64_t now)
 	if (now > vm->ticked)
 		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
 	next = pit_tick(&vm->pit, vm->ticked);
+	next = sooner(next, cmos_tick(&vm->cmos, vm->ticked));
+	next = sooner(next, power_tick(&vm->power, vm->ticked));
 	tell_pic(vm);
 	lock_drop(&vm->bus.lock);
 	return next;

@@ -13,6 +13,7 @@
 #include "guest/mmio.h"
 #include "guest/pic.h"
 #include "guest/pit.h"
+#include "guest/power.h"
 #include "guest/testdev.h"
 #include "guest/uart.h"
 #include "guest/vcpu.h"
@@ -50,6 +51,7 @@ struct vm {
 	struct irq irq;
 	struct pit pit;
 	struct cmos cmos;
+	struct power power;
 	struct fwcfg fwcfg;
 	struct testdev testdev;
 	struct mmio mmio; /* not under bus.lock */
@@ -84,6 +86,7 @@ void vm_console_flush(struct vm *vm);
 /* The guest ends: the first verdict counts, later ones are ignored. */
 void vm_end_exit(struct vm *vm, uint32_t value); /* wrote port 0xf4 */
 void vm_end_until(struct vm *vm);                /* console printed until= */
+void vm_end_power_off(struct vm *vm);            /* switched itself off: a PASS, unless until= is still awaited */
 void vm_end_fail(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* crash: …, limit … */
 static inline bool vm_running(const struct vm *vm)
 {

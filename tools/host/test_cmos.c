@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* guest/cmos.c and guest/fwcfg.c: what a guest learns about its machine. The native TSC runs at 1 GHz. */
+/* guest/cmos.c and guest/fwcfg.c: what a guest learns about its machine. The clock's interrupts: test_rtc. The native TSC runs at 1 GHz. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +17,9 @@
 #define MIB (1UL << 20)
 #define GIB (1UL << 30)
 
+static struct pic pic;
+static struct irq irq = {.pic = &pic};
+
 static unsigned bcd(uint8_t v)
 {
 	return (v >> 4) * 10u + (v & 15);
@@ -28,7 +31,7 @@ static void the_clock_agrees_with_the_c_library(void **state)
 	struct cmos c;
 
 	(void)state;
-	cmos_init(&c, 64 * MIB, 1, 77);
+	cmos_init(&c, &irq, 64 * MIB, 1, 77);
 	for (unsigned i = 0; i < 5000; i++) {
 		uint64_t passed = i < 2000 ? i * 86400UL : host_random(&seed) % (200UL * 365 * 86400);
 		uint64_t now = 77 + passed * HZ + host_random(&seed) % HZ;
@@ -52,11 +55,11 @@ static void binary_and_12_hour_formats(void **state)
 	struct cmos c;
 
 	(void)state;
-	cmos_init(&c, 64 * MIB, 1, 0);
-	cmos_write(&c, 0x0b, 0x06);
+	cmos_init(&c, &irq, 64 * MIB, 1, 0);
+	cmos_write(&c, 0x0b, 0x06, 0);
 	assert_int_equal(cmos_read(&c, 0x04, 23 * 3600 * HZ), 23);
 	assert_int_equal(cmos_read(&c, 0x00, 59 * HZ), 59);
-	cmos_write(&c, 0x0b, 0x00);
+	cmos_write(&c, 0x0b, 0x00, 0);
 	assert_int_equal(cmos_read(&c, 0x04, 0), 0x12);
 	assert_int_equal(cmos_read(&c, 0x04, 11 * 3600 * HZ), 0x11);
 	assert_int_equal(cmos_read(&c, 0x04, 12 * 3600 * HZ), 0x92);
@@ -68,18 +71,23 @@ static void an_update_is_announced(void **state)
 	struct cmos c;
 
 	(void)state;
-	cmos_init(&c, 64 * MIB, 1, 0);
+	cmos_init(&c, &irq, 64 * MIB, 1, 0);
 	assert_int_equal(cmos_read(&c, 0x0a, 5 * HZ), 0x26);
 	assert_int_equal(cmos_read(&c, 0x0a, 6 * HZ - 245000), 0x26);
 	assert_int_equal(cmos_read(&c, 0x0a, 6 * HZ - 244000), 0xa6);
 	assert_int_equal(cmos_read(&c, 0x0a, 6 * HZ - 1), 0xa6);
-	cmos_write(&c, 0x0b, 0x82);
-	assert_int_equal(cmos_read(&c, 0x0a, 6 * HZ - 1), 0x26);
+	assert_int_equal(cmos_read(&c, 0x0a, 6 * HZ), 0x26);
+	/* None comes while the clock is held. */
+	cmos_write(&c, 0x0b, 0x82, 0);
+	assert_int_equal(cmos_read(&c, 0x0a, 7 * HZ - 1), 0x26);
+	cmos_write(&c, 0x0b, 0x02, 0);
+	assert_int_equal(cmos_read(&c, 0x0a, 8 * HZ - 1), 0xa6);
+	cmos_write(&c, 0x0a, 0x76, 0);
+	assert_int_equal(cmos_read(&c, 0x0a, 9 * HZ - 1), 0x76);
 	assert_int_equal(cmos_read(&c, 0x0d, 0), 0x80);
-	assert_int_equal(cmos_read(&c, 0x0c, 0), 0x00);
 }
 
-static unsigned word(const struct cmos *c, unsigned index)
+static unsigned word(struct cmos *c, unsigned index)
 {
 	return cmos_read(c, index, 0) | (unsigned)cmos_read(c, index + 1, 0) << 8;
 }
@@ -101,7 +109,7 @@ static void memory_sizes(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
-		cmos_init(&c, cases[i].mem, 3, 0);
+		cmos_init(&c, &irq, cases[i].mem, 3, 0);
 		assert_int_equal(word(&c, 0x15), 640);
 		assert_int_equal(word(&c, 0x17), cases[i].extended);
 		assert_int_equal(word(&c, 0x30), cases[i].extended);
@@ -117,18 +125,18 @@ static void only_plain_memory_is_writable(void **state)
 	unsigned changed = 0;
 
 	(void)state;
-	cmos_init(&c, 64 * MIB, 1, 0);
+	cmos_init(&c, &irq, 64 * MIB, 1, 0);
 	before = c;
 	for (unsigned i = 0; i < 256; i++)
-		cmos_write(&c, i, 0xff);
+		cmos_write(&c, i, 0xff, 0);
 	for (unsigned i = 0; i < CMOS_BYTES; i++)
 		changed += c.ram[i] != before.ram[i];
 	assert_int_equal(c.ram[0x0f], 0xff);
 	assert_int_equal(c.ram[0x0a], 0x7f);
-	assert_int_equal(c.ram[0x0b], 0x87);
+	assert_int_equal(c.ram[0x0b], 0xef);
 	assert_int_equal(word(&c, 0x15), 640);
-	/* 7 of the date, the century, status C and D, 11 of the memory, 1 of the CPUs stay. */
-	assert_int_equal(changed, CMOS_BYTES - 22);
+	/* Status C and D, 11 of the memory, 1 of the CPUs stay. */
+	assert_int_equal(changed, CMOS_BYTES - 14);
 }
 
 static void cmos_through_its_ports(void **state)
@@ -138,7 +146,7 @@ static void cmos_through_its_ports(void **state)
 	uint32_t v = 0x80 | 0x15;
 
 	(void)state;
-	cmos_init(&c, 64 * MIB, 1, host_clock());
+	cmos_init(&c, &irq, 64 * MIB, 1, host_clock());
 	cmos_attach(&c, &b);
 	bus_io(&b, 0x70, 1, true, &v);
 	bus_io(&b, 0x71, 1, false, &v);

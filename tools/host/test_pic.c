@@ -369,19 +369,66 @@ static void set_up_without_icw3_and_icw4(void **state)
 	assert_int_equal(isr(&p, PIC_FIRST), 0x02);
 }
 
+static void lines_are_by_level_one_by_one(void **state)
+{
+	struct bus b = {0};
+	struct pic p;
+	uint32_t v = 0xffff;
+
+	(void)state;
+	set_up(&p, 1);
+	pic_attach(&p, &b);
+	bus_io(&b, 0x4d0, 2, true, &v);
+	bus_io(&b, 0x4d0, 2, false, &v);
+	assert_int_equal(v, 0xdef8);
+	v = 0x0200;
+	bus_io(&b, 0x4d0, 2, true, &v);
+	/* Line 9 asks again while it is high, and no longer when it is not. */
+	pic_set_line(&p, 9, true);
+	assert_int_equal(pic_acknowledge(&p), 0x29);
+	out(&p, PIC_SECOND, EOI);
+	out(&p, PIC_FIRST, EOI);
+	assert_int_equal(pic_acknowledge(&p), 0x29);
+	pic_set_line(&p, 9, false);
+	out(&p, PIC_SECOND, EOI);
+	out(&p, PIC_FIRST, EOI);
+	assert_int_equal(irr(&p, PIC_SECOND), 0);
+	/* Line 10 is by edge as before. */
+	pic_set_line(&p, 10, true);
+	pic_acknowledge(&p);
+	out(&p, PIC_SECOND, EOI);
+	out(&p, PIC_FIRST, EOI);
+	assert_int_equal(pic_offered(&p), -1);
+	/* A line that is high when it comes to be by level asks at once. */
+	v = 0x06;
+	bus_io(&b, 0x4d1, 1, true, &v);
+	assert_int_equal(pic_offered(&p), 0x2a);
+	/* A new set-up of the chip leaves them. */
+	set_up_chip(&p, PIC_SECOND, 0x11, 0x48, 1);
+	bus_io(&b, 0x4d1, 1, false, &v);
+	assert_int_equal(v, 0x06);
+	assert_int_equal(irr(&p, PIC_SECOND), 0x04);
+}
+
 /* Random accesses: never a crash, and what is offered is what the acknowledgement gives. */
 static void offers_and_acknowledgements_agree(void **state)
 {
 	static const uint16_t ports[] = {PIC_FIRST, PIC_FIRST + 1, PIC_SECOND, PIC_SECOND + 1};
 	uint64_t seed = 7;
+	struct bus b = {0};
 	struct pic p;
 
 	(void)state;
 	set_up(&p, 1);
+	pic_attach(&p, &b);
 	for (unsigned i = 0; i < 200000; i++) {
 		uint64_t r = host_random(&seed);
 
-		if (r % 4 == 0) {
+		if (r % 64 == 0) {
+			uint32_t value = (uint32_t)(r >> 16);
+
+			bus_io(&b, PIC_ELCR, 2, true, &value);
+		} else if (r % 4 == 0) {
 			out(&p, ports[r >> 8 & 3], (uint8_t)(r >> 16));
 		} else if (r % 4 == 1) {
 			in(&p, ports[r >> 8 & 3]);
@@ -416,6 +463,7 @@ int main(void)
 		cmocka_unit_test(polling_acknowledges),
 		cmocka_unit_test(a_new_set_up_forgets_requests_and_service),
 		cmocka_unit_test(set_up_without_icw3_and_icw4),
+		cmocka_unit_test(lines_are_by_level_one_by_one),
 		cmocka_unit_test(offers_and_acknowledgements_agree),
 	};
 

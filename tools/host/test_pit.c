@@ -398,6 +398,35 @@ static void read_back_gives_status_then_count(void **state)
 	assert_int_equal(in(&m, PIT_PORT + 2, 70), 0xf6);
 }
 
+/* A count that was written is not in the counter before the next clock, the end of the period, or the trigger. */
+static void null_count(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 0, 100);
+	out(&m, PIT_PORT + 3, 0xe2, 10);
+	assert_int_equal(in(&m, PIT_PORT, 10), 0x70);
+	out(&m, PIT_PORT + 3, 0xe2, 11);
+	assert_int_equal(in(&m, PIT_PORT, 11), 0x30);
+	start(&m, 2, 100);
+	set_count(&m, 0, 50, 60);
+	out(&m, PIT_PORT + 3, 0xe2, 110);
+	assert_int_equal(in(&m, PIT_PORT, 110) & 0x40, 0x40);
+	out(&m, PIT_PORT + 3, 0xe2, 111);
+	assert_int_equal(in(&m, PIT_PORT, 111) & 0x40, 0);
+	for (unsigned mode = 1; mode <= 5; mode += 4) {
+		set_up(&m);
+		out(&m, PIT_PORT + 3, (uint8_t)MODE(2, mode), 10);
+		set_count(&m, 2, 100, 10);
+		out(&m, PIT_PORT + 3, 0xe8, 50);
+		assert_int_equal(in(&m, PIT_PORT + 2, 50) & 0x40, 0x40);
+		out(&m, PIT_SPEAKER_PORT, 1, 60);
+		out(&m, PIT_PORT + 3, 0xe8, 61);
+		assert_int_equal(in(&m, PIT_PORT + 2, 61) & 0x40, 0);
+	}
+}
+
 static void port_61_keeps_its_bits_and_refreshes(void **state)
 {
 	struct machine m;
@@ -460,6 +489,7 @@ int main(void)
 		cmocka_unit_test(single_byte_access),
 		cmocka_unit_test(a_latched_count_stands_still),
 		cmocka_unit_test(read_back_gives_status_then_count),
+		cmocka_unit_test(null_count),
 		cmocka_unit_test(port_61_keeps_its_bits_and_refreshes),
 		cmocka_unit_test(hostile_programming),
 	};
