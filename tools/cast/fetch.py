@@ -114,9 +114,9 @@ def unpack(package, pattern, target):
             if not (member.isfile() and fnmatch.fnmatch(member.name, f"./{pattern}")):
                 continue
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            with open(f"{target}.new", "wb") as out:
+            with open(f"{target}.{os.getpid()}", "wb") as out:
                 shutil.copyfileobj(archive.extractfile(member), out)
-            os.rename(f"{target}.new", target)
+            os.rename(f"{target}.{os.getpid()}", target)
             reader.kill()
             return True
     return False
@@ -163,9 +163,9 @@ def make_initrd(store, arch, target):
     parts.append(entry(50, "dev/console", b"", MODE_CHAR_DEVICE, CONSOLE))
     parts += [entry(i, name, data, MODE_PROGRAM) for i, (name, data) in enumerate(files.items(), 100)]
     parts.append(entry(0, "TRAILER!!!", b""))
-    with gzip.open(f"{target}.new", "wb", COMPRESSION) as out:
+    with gzip.open(f"{target}.{os.getpid()}", "wb", COMPRESSION) as out:
         out.write(b"".join(parts))
-    os.rename(f"{target}.new", target)
+    os.rename(f"{target}.{os.getpid()}", target)
 
 
 def fetch(build, names):

@@ -19,7 +19,7 @@ MEMTEST = "console=ttyS0,115200"
 # What memtest86+ draws, in one piece, after its first pass over memory without an error; blanks count.
 MEMTEST_PASSED = "Pass:  1        Errors: 0 "
 # Seconds after which a run has failed. A pass of memtest86+ lasts minutes, most of them spent waiting for bits to fade.
-LIMIT = {"linux": 300, "memtest": 900}
+LIMIT = {"linux": 600, "memtest": 900}
 BOCHS_SLOWER = 6
 
 # One run under Umbra.
