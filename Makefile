@@ -4,6 +4,7 @@
 #   make run        two stress guests with four CPUs, on nested KVM where it works, else on Bochs; ON=qemu: on QEMU
 #   make check      all tests     (make check FILTER=word: those whose name contains it)
 #   make check-nested  two guests under nested KVM, on Debian's kernel in emulated machines   (FILTER=svm or vmx)
+#   make check-guests  Debian's kernels and memtest86+ as guests, from their packages    (FILTER='words of a run')
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
 #   make torture    random operations with real threads    (SECONDS=n in all, SEED=s)
@@ -66,7 +67,7 @@ UMBRA_SRC := $(wildcard boot/*.c boot/*.S hv/*.c hv/*.S mm/*.c guest/*.c)
 UMBRA_OBJ := $(UMBRA_SRC:%=$(BUILD)/metal/%.o)
 IMAGE_ELF := $(IMAGES:%=$(BUILD)/guest/%.elf)
 
-.PHONY: all images run torture fuzz deps-fuzz mutants models check check-nested iso lint bench bench-host clean deps deps-bench-host tests
+.PHONY: all images run torture fuzz deps-fuzz mutants models check check-nested check-guests iso lint bench bench-host clean deps deps-bench-host tests
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -225,6 +226,9 @@ check: all tests
 
 check-nested: all
 	tools/check-nested --build $(BUILD) $(FILTER)
+
+check-guests: all
+	tools/guests run --build $(BUILD) $(FILTER)
 
 bench: all
 	tools/bench --build $(BUILD)
