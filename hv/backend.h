@@ -36,6 +36,8 @@ enum exit_reason {
 	EXIT_INSTRUCTION,  /* of an instruction, as `decodes` says; what is missing its bytes tell (exit_insn.c) */
 	EXIT_ENTRY_FAILED, /* the hardware refused the entry: name says why */
 };
+#define EXIT_REASONS (EXIT_ENTRY_FAILED + 1)
+extern const char *const reason_names[EXIT_REASONS]; /* report.c */
 
 /* INS and OUTS: the memory operand lies at segment:RSI or ES:RDI. */
 struct exit_io {

@@ -6,6 +6,37 @@
 
 #define REASON_BYTES 96
 #define CODE_BYTES 16
+#define REPORT_LINE 480
+
+const char *const reason_names[EXIT_REASONS] = {
+	[EXIT_OTHER] = "other",
+	[EXIT_NONE] = "none",
+	[EXIT_ASKED] = "not entered",
+	[EXIT_PAGE_FAULT] = "page fault",
+	[EXIT_EXCEPTION] = "exception",
+	[EXIT_INTERRUPT] = "host interrupt",
+	[EXIT_NMI] = "host NMI",
+	[EXIT_INTERRUPT_WINDOW] = "interrupt window",
+	[EXIT_NMI_WINDOW] = "NMI window",
+	[EXIT_CPUID] = "CPUID",
+	[EXIT_HLT] = "HLT",
+	[EXIT_INVLPG] = "INVLPG",
+	[EXIT_CR_READ] = "read of CR",
+	[EXIT_CR_WRITE] = "write of CR",
+	[EXIT_DR_READ] = "read of DR",
+	[EXIT_DR_WRITE] = "write of DR",
+	[EXIT_IO] = "I/O",
+	[EXIT_RDMSR] = "RDMSR",
+	[EXIT_WRMSR] = "WRMSR",
+	[EXIT_XSETBV] = "XSETBV",
+	[EXIT_NOP] = "cache flush",
+	[EXIT_UNDEFINED] = "undefined instruction",
+	[EXIT_PRIVILEGED] = "privileged instruction",
+	[EXIT_TRIPLE_FAULT] = "triple fault",
+	[EXIT_TASK_SWITCH] = "task switch",
+	[EXIT_INSTRUCTION] = "instruction",
+	[EXIT_ENTRY_FAILED] = "failed entry",
+};
 
 static const char *const seg_names[SEGS] = {"ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR"};
 
@@ -69,4 +100,24 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	print_code(v);
 	vm_end_fail(r->vm, "crash: %s", reason);
 	return NEXT_END;
+}
+
+void report_exits(const struct guest *g)
+{
+	struct mmu_faults f = mmu_faults(&g->vm->mmu);
+	const char *name = g->vm->config.name;
+	char text[REPORT_LINE] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < EXIT_REASONS; i++) {
+		uint64_t count = 0;
+
+		for (unsigned k = 0; k < g->runners; k++)
+			count += load_relaxed(&g->runner[k].exits[i]);
+		if (count)
+			n += text_format(text + n, sizeof text - n, n ? ", %lu %s" : "%lu %s", count, reason_names[i]);
+	}
+	host_log(HOST_INFO, "%s: exits: %s", name, text);
+	host_log(HOST_INFO, "%s: page faults: %lu fixed up, %lu quick, %lu slow, %lu the guest's own", name, f.fixups, f.quick,
+		f.faults - f.fixups - f.quick - f.injected, f.injected);
 }

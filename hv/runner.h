@@ -36,6 +36,7 @@ struct runner {
 	atomic32 parked;                   /* stands still, pause.c */
 	bool holds;                        /* an exit waits for the others to stand still: held */
 	struct exit held;
+	atomic64 exits[EXIT_REASONS];      /* by reason, and entries that were not made; its CPU's, read by anyone */
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
 	atomic32 stopped; /* set last: the vCPU and its handlers are over, its backend state is gone. Cleared by guest_again */
 };
@@ -116,6 +117,9 @@ void inject_interrupt(struct runner *r);
 /* report.c: ends the guest as `crash: …` with its registers, the exit and the bytes at RIP on the console. */
 enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Where the guest's exits went: by reason, and its page faults by kind. The vCPUs have stopped. */
+void report_exits(const struct guest *g);
 
 /* run.c: makes a guest whose vCPUs have stopped and whose vm is gone anew, of its module, on the CPUs that it had. False: said
  * why not. The walker's CPU. */

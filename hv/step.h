@@ -55,6 +55,7 @@ static STEP_INLINE enum runner_next step_invlpg(struct vcpu *v, const struct bac
 static STEP_INLINE enum runner_next step(
 	struct runner *r, struct vcpu *v, bool once, const struct backend *b, step_enter *enter)
 {
+	enum exit_reason reason;
 	struct exit e;
 	uint32_t off;
 
@@ -74,7 +75,9 @@ static STEP_INLINE enum runner_next step(
 			irqoff_end(off, "stale root");
 			return runner_reload(r);
 		}
-		switch (enter(v, &off, &e)) {
+		reason = enter(v, &off, &e);
+		count_add(&r->exits[reason], 1);
+		switch (reason) {
 		case EXIT_CPUID:
 			/* It needs the vCPU alone, and goes back before interrupts could be of use: the entry looks at
 			 * CPU_ASKED, and an interrupt that is pending ends it. */

@@ -80,6 +80,7 @@ static bool end_guest(struct guest *g)
 	log_wait_room();
 	vm_console_flush(vm);
 	print_longest(vm);
+	report_exits(g);
 	if (options.audit == OPTION_AUDIT_CONTINUOUS)
 		host_log(HOST_INFO, "%s: audited %lu times while it ran", vm->config.name, g->passes);
 	if (violations) {

@@ -441,6 +441,8 @@ enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct m
 	ticks = host_clock() - start;
 	if (done == REPAIR_FIXUP)
 		count_add(&stats->fixup_ticks, ticks);
+	else if (done == REPAIR_QUICK)
+		count_add(&stats->quick, 1);
 	count_longest(&stats->worst_fault, ticks);
 	return o;
 }

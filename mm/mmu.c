@@ -325,6 +325,8 @@ struct mmu_faults mmu_faults(const struct mmu *m)
 
 		sum.faults += load_relaxed(&s->faults);
 		sum.fixups += load_relaxed(&s->fixups);
+		sum.quick += load_relaxed(&s->quick);
+		sum.injected += load_relaxed(&s->injected);
 		sum.fixup_ticks += load_relaxed(&s->fixup_ticks);
 		sum.worst_fault = worst > sum.worst_fault ? worst : sum.worst_fault;
 	}

@@ -64,13 +64,14 @@ struct mmu_vcpu_stats {
 	atomic64 fixup_ticks; /* TSC ticks that those took */
 	atomic64 injected;    /* guest's own page faults */
 	atomic64 spurious;    /* nothing to repair */
+	atomic64 quick;       /* a leaf added under its table's lock alone */
 	atomic64 worst_fault; /* longest mmu_fault, TSC ticks */
 	atomic64 worst_hold;  /* longest hold of a table's lock without mmu.lock, TSC ticks */
 };
 
 /* The sums over a guest's vCPUs, and the longest. */
 struct mmu_faults {
-	uint64_t faults, fixups, fixup_ticks, worst_fault;
+	uint64_t faults, fixups, quick, injected, fixup_ticks, worst_fault; /* the rest of the faults took the slow path */
 };
 
 /* Counters; written under the lock, or by who has the harvest's turn, or by atomic addition. Read by anyone. */
