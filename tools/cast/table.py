@@ -46,8 +46,8 @@ def matrix():
             yield Run("686", "qemu", vcpus, log, None)
     yield Run("amd64", "qemu", 2, "wp", "on", "full")
     for name in ("memtest64", "memtest32"):
-        yield Run(name, "qemu", 1, "wp", None)
-        yield Run(name, "qemu", 2, "dbit", None)
+        yield Run(name, "qemu", 1, "wp", None, None)
+        yield Run(name, "qemu", 2, "dbit", None, None)
     for name in ("cloud-amd64", "686-pae"):
         yield Run(name, "bochs", 1, "wp", "on")
         yield Run(name, "bochs", 2, "dbit", "on")
