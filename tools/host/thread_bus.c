@@ -46,10 +46,11 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Every port but the one that ends the guest, and no audit: it is for one at a time. */
+/* Every port but those that end the guest, and no audit: it is for one at a time. And the I/O APIC in memory. */
 static void use_devices(void *arg)
 {
-	static const uint16_t bases[] = {0x20, 0xa0, 0x40, 0x60, 0x70, 0xe8, 0x3f8, 0x510, 0x5e4, 0x5ec, 0xfff8};
+	static const uint16_t bases[] = {0x20, 0xa0, 0x40, 0x60, 0x70, 0xe8, 0x3f8, 0x4d0, 0x510, 0x5e4, 0x5ec,
+		0x608, 0xfff8};
 	uint64_t seed = 7 + host_cpu();
 
 	(void)arg;
@@ -58,7 +59,10 @@ static void use_devices(void *arg)
 		uint16_t port = (uint16_t)(bases[r % (sizeof bases / sizeof *bases)] + (r >> 8 & 7));
 		uint32_t value = (uint32_t)(r >> 32);
 
+		if (port >> 4 == 6)
+			value &= 0x0f0f0f0f; /* not the reset through the keyboard controller */
 		bus_io(&vm.bus, port, 1u << (r >> 16) % 3, r >> 21 & 1, &value);
+		mmio_access(&vm.mmio, vm.vcpu[0], gpa(IOAPIC_ADDRESS + (r >> 24 & 1) * IOAPIC_WINDOW), 4, r >> 25 & 1, &value);
 		vm_tick(&vm, host_clock());
 		if (vm_interrupt_pending(&vcpu[host_cpu()]))
 			vm_interrupt_acknowledge(&vcpu[host_cpu()]);
