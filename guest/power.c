@@ -120,19 +120,15 @@ static enum bus_outcome block_io(void *power, uint16_t port, unsigned size, bool
 	return BUS_DONE;
 }
 
-static enum bus_outcome reset_io(void *power, uint16_t port, unsigned size, bool write, uint32_t *value)
+void power_reset_io(struct power *p, bool write, uint32_t *value)
 {
-	struct power *p = power;
-
-	(void)size;
 	if (!write) {
 		*value = p->reset;
-		return BUS_DONE;
+		return;
 	}
 	if (*value & ~p->reset & POWER_RESET_GO)
-		vm_end_fail(p->vm, "reset: by port 0x%x", port);
+		vm_end_fail(p->vm, "reset: by port 0x%x", POWER_RESET);
 	p->reset = *value & RESET_WRITABLE;
-	return BUS_DONE;
 }
 
 static enum bus_outcome keyboard_io(void *power, uint16_t port, unsigned size, bool write, uint32_t *value)
@@ -156,7 +152,5 @@ void power_init(struct power *p, struct vm *vm, struct irq *irq, uint64_t now)
 void power_attach(struct power *p, struct bus *b)
 {
 	bus_add(b, POWER_STATUS, POWER_TIMER + 3, 4, block_io, p);
-	/* A width of 2 keeps the byte out of wider accesses to the ports before it: those are PCI's. */
-	bus_add(b, POWER_RESET, POWER_RESET, 2, reset_io, p);
 	bus_add(b, POWER_KEYBOARD, POWER_KEYBOARD, 1, keyboard_io, p);
 }

@@ -14,7 +14,7 @@ struct vm;
 #define POWER_CONTROL 0x604 /* PM1a control block, 16 bits; the 2 bytes behind it read zero */
 #define POWER_TIMER 0x608   /* PM timer, 32 bits */
 #define POWER_TIMER_HZ 3579545UL
-#define POWER_RESET 0xcf9     /* 8 bits. Not within a 32-bit access to 0xcf8 */
+#define POWER_RESET 0xcf9     /* 8 bits, among the ports of pci.c */
 #define POWER_KEYBOARD 0x64   /* reads all ones, as where there is no keyboard controller */
 #define POWER_SCI 9           /* IRQ, by level */
 #define POWER_OFF_TYPE 5      /* SLP_TYP of S5; no other does anything */
@@ -38,6 +38,8 @@ uint32_t power_timer(const struct power *p, uint64_t now);
 /* Raises the SCI when the timer's highest bit has changed and the guest asked for that. Returns the TSC at which to call it
  * next, at least 50 microseconds away; UINT64_MAX: not before the guest's next access. */
 uint64_t power_tick(struct power *p, uint64_t now);
+/* An access to the byte at POWER_RESET. */
+void power_reset_io(struct power *p, bool write, uint32_t *value);
 /* An access to POWER_STATUS … POWER_TIMER + 3 at the TSC `now`, at most 4 bytes. */
 uint32_t power_read(struct power *p, uint16_t port, unsigned size, uint64_t now);
 void power_write(struct power *p, uint16_t port, unsigned size, uint32_t value, uint64_t now);

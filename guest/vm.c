@@ -37,6 +37,7 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	pit_attach(&vm->pit, &vm->bus);
 	cmos_attach(&vm->cmos, &vm->bus);
 	power_attach(&vm->power, &vm->bus);
+	pci_attach(&vm->pci, &vm->power, &vm->bus);
 	fwcfg_attach(&vm->fwcfg, &vm->bus);
 	ioapic_attach(&vm->ioapic, &vm->mmio);
 	mmio_add(&vm->mmio, gpa(LAPIC_BASE), LAPIC_BYTES, lapic_mmio, 0);

@@ -11,6 +11,7 @@
 #include "guest/irq.h"
 #include "guest/match.h"
 #include "guest/mmio.h"
+#include "guest/pci.h"
 #include "guest/pic.h"
 #include "guest/pit.h"
 #include "guest/power.h"
@@ -52,6 +53,7 @@ struct vm {
 	struct pit pit;
 	struct cmos cmos;
 	struct power power;
+	struct pci pci;
 	struct fwcfg fwcfg;
 	struct testdev testdev;
 	struct mmio mmio; /* not under bus.lock */

@@ -201,7 +201,7 @@ static void dump(const char *directory, const char *name, uint32_t at)
 /* What the DSDT says, as source. */
 static void source_tells(const char *directory, unsigned vcpus)
 {
-	static const char *const words[] = {"Name (\\_S5, Package (0x04)", "EisaId (\"PNP0501\")", "0x03F8,             // Range Minimum",
+	static const char *const words[] = {"Name (\\_S5, Package (0x04)", "EisaId (\"PNP0A03\")", "EisaId (\"PNP0501\")", "0x03F8,             // Range Minimum",
 		"{4}", "EisaId (\"PNP0B00\")", "0x0070,             // Range Minimum", "{8}"};
 	char path[300], text[16384];
 	unsigned processors = 0, resources = 0;
@@ -222,7 +222,7 @@ static void source_tells(const char *directory, unsigned vcpus)
 	for (const char *at = text; (at = strstr(at, "ResourceTemplate ()")); at++)
 		resources++;
 	assert_int_equal(processors, vcpus);
-	assert_int_equal(resources, 2);
+	assert_int_equal(resources, 3);
 }
 
 static void iasl_understands_every_table(void **state)

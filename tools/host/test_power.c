@@ -135,7 +135,7 @@ static void pci_configuration_is_not_a_reset(void **state)
 {
 	(void)state;
 	out(0xcf8, 4, 0x80000400);
-	assert_int_equal(in(0xcf8, 4), 0xffffffff);
+	assert_int_equal(in(0xcf8, 4), 0x80000400);
 	out(0xcf8, 2, 0x0600);
 	out(0xcf9, 2, 0x0006);
 	out(0xcfc, 4, 0x04040404);
