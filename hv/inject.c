@@ -14,6 +14,10 @@ void inject_interrupt(struct runner *r)
 	bool more;
 
 	xchg_seq(&v->attention, 0); /* before the controllers are looked at; partner: vcpu_attract */
+	if (load_relaxed(&v->signals) & ~(uint32_t)SIGNAL_NMI) {
+		vcpu_attract(v); /* it is for the next turn, which comes before the entry */
+		return;
+	}
 	more = vm_interrupt_pending(v);
 	if (more) {
 		guests.backend->fetch(v, VCPU_FLOW);
