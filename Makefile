@@ -171,6 +171,7 @@ $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
 	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$(WRAP) $$^ $$(WITH) -lcmocka -o $$@
 
 $(BUILD)/host/$1/test_insn_zydis: WITH := -lZydis
+$(BUILD)/host/$1/test_lapic_timer: WRAP := -Wl$(comma)--wrap=host_clock
 $(BUILD)/host/$1/torture: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc slab_free chain_add_many chain_remove)
 $(BUILD)/host/$1/torture: $(BUILD)/host/$1/tools/host/torture_count.o
 $(BUILD)/host/$1/test_exhaustion: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc page_alloc page_alloc_array)

@@ -85,14 +85,14 @@ void vcpu_attend(struct vcpu *v)
 	if (v->activity == VCPU_RUNNABLE && !(signals & ~SIGNAL_NMI))
 		return; /* its next entry looks */
 	xchg_seq(&v->attention, 0); /* before anything is looked at; partner: vcpu_attract */
-	signals = fetch_and_seq(&v->signals, SIGNAL_NMI);
-	if (signals)
-		wake(v); /* the sender may be about to: then it finds that done */
-	if (signals & SIGNAL_INIT && !take_init(v)) {
-		fetch_or_seq(&v->signals, signals);
-		store_relaxed(&v->attention, 1);
+	if (load_seq(&v->signals) & SIGNAL_INIT && !take_init(v)) {
+		vcpu_attract(v); /* nothing is taken: what comes meanwhile has its place before it or behind */
 		return;
 	}
+	/* What waits for a start-up takes no NMI, and INIT forgets one. */
+	signals = fetch_and_seq(&v->signals, v->activity == VCPU_OFF ? 0 : SIGNAL_NMI);
+	if (signals)
+		wake(v); /* the sender may be about to: then it finds that done */
 	if (v->activity == VCPU_OFF)
 		take_start(v, signals);
 	else if (v->activity == VCPU_ASLEEP && signals & SIGNAL_NMI)

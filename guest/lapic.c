@@ -50,7 +50,7 @@ void lapic_accept(struct vcpu *v, uint8_t vector)
 
 bool lapic_takes_extint(const struct vcpu *v)
 {
-	uint32_t lint0 = v->lapic.lvt[LVT_LINT0];
+	uint32_t lint0 = lapic_lvt(&v->lapic, LVT_LINT0);
 
 	if (!(load_relaxed(&v->lapic.base) & LAPIC_BASE_ENABLED))
 		return v->index == 0; /* the pin is INTR then */
@@ -59,12 +59,10 @@ bool lapic_takes_extint(const struct vcpu *v)
 
 void lapic_error(struct vcpu *v, uint32_t bit)
 {
-	struct lapic *l = &v->lapic;
-	uint32_t lvt = l->lvt[LVT_ERROR];
+	uint32_t lvt = lapic_lvt(&v->lapic, LVT_ERROR);
 
-	if (l->errors & bit)
+	if (fetch_or_seq(&v->lapic.errors, bit))
 		return;
-	l->errors |= bit;
 	if (!(lvt & LVT_MASKED) && (lvt & LVT_VECTOR) >= FIRST_VECTOR)
 		lapic_request(v, lvt & LVT_VECTOR, false);
 }
@@ -74,8 +72,12 @@ void lapic_request(struct vcpu *v, uint8_t vector, bool level)
 	struct lapic *l = &v->lapic;
 	uint32_t bit = 1u << vector % 32;
 
-	if (vector < FIRST_VECTOR || !(load_relaxed(&l->svr) & SVR_ENABLED))
+	if (!(load_relaxed(&l->svr) & SVR_ENABLED))
 		return;
+	if (vector < FIRST_VECTOR) {
+		lapic_error(v, ESR_RECEIVED_ILLEGAL);
+		return;
+	}
 	if (level)
 		fetch_or_seq(&l->tmr[vector / 32], bit);
 	else
@@ -94,7 +96,7 @@ void lapic_eoi(struct vcpu *v)
 	l->isr[vector / 32] &= ~(1u << vector % 32);
 	if (load_relaxed(&l->tmr[vector / 32]) >> vector % 32 & 1)
 		vm_ioapic_eoi(v->vm, (uint8_t)vector);
-	lapic_notice(v);
+	lapic_lowered(v);
 }
 
 /* Registers as after reset; whether it is enabled, and the id, stay. */
@@ -108,12 +110,14 @@ void lapic_reset(struct vcpu *v)
 		l->isr[i] = 0;
 	}
 	for (unsigned i = 0; i < LVTS; i++)
-		l->lvt[i] = LVT_MASKED;
+		store_relaxed(&l->lvt[i], LVT_MASKED);
 	store_relaxed(&l->tpr, 0);
 	store_relaxed(&l->svr, SVR_RESET);
 	store_relaxed(&l->ldr, 0);
 	store_relaxed(&l->dfr, ~0u);
-	l->esr = l->errors = l->icr_low = l->icr_high = l->initial = l->divide = 0;
+	store_relaxed(&l->errors, 0);
+	l->esr = l->icr_low = l->icr_high = l->initial = l->divide = 0;
+	l->counting = false;
 	l->deadline = 0;
 	l->due = LAPIC_NEVER;
 }
@@ -128,8 +132,8 @@ void lapic_init(struct vcpu *v)
 	if (v->index)
 		return;
 	store_relaxed(&l->svr, SVR_ENABLED | SVR_FIRMWARE_VECTOR);
-	l->lvt[LVT_LINT0] = APIC_EXTINT << LVT_DELIVERY_SHIFT;
-	l->lvt[LVT_LINT1] = APIC_NMI << LVT_DELIVERY_SHIFT;
+	store_relaxed(&l->lvt[LVT_LINT0], APIC_EXTINT << LVT_DELIVERY_SHIFT);
+	store_relaxed(&l->lvt[LVT_LINT1], APIC_NMI << LVT_DELIVERY_SHIFT);
 }
 
 bool lapic_set_base(struct vcpu *v, uint64_t value)
@@ -159,5 +163,5 @@ uint64_t lapic_cr8(const struct vcpu *v)
 void lapic_set_cr8(struct vcpu *v, uint64_t value)
 {
 	store_relaxed(&v->lapic.tpr, (uint32_t)value << 4);
-	lapic_notice(v);
+	lapic_lowered(v);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU's local APIC, as registers of a page at 0xfee00000 (xAPIC) or as MSRs 0x800 … 0x83f (x2APIC). SDM vol. 3, chapter 10.
  *
- * What other CPUs write to it are atomics: requests (irr, tmr), and the notice that there is something new,
- * vcpu.attention. All else is its vCPU's own, read by senders where a message may match (base, tpr, svr, ldr, dfr).
+ * What other CPUs write to it are atomics: requests (irr, tmr), errors, and the notice that there is something new,
+ * vcpu.attention. All else is its vCPU's own, read by senders where a message may match (base, tpr, svr, ldr, dfr), or where an
+ * error or the 8259A's output leads (lvt).
  *
  *   sender: irr |= vector, then attention = 1; the run loop is asked for a turn where it was 0
  *   owner:  attention = 0, then looks at irr
@@ -34,15 +35,17 @@ enum lapic_lvt { LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT1, LVT
 struct lapic {
 	/* any CPU's */
 	atomic32 irr[LAPIC_WORDS], tmr[LAPIC_WORDS];
+	atomic32 errors; /* found since the ESR was last written */
 	/* the owner's, read by senders */
 	atomic64 base; /* IA32_APIC_BASE */
 	atomic32 tpr, svr, ldr, dfr;
+	atomic32 lvt[LVTS];
 	/* the owner's */
 	uint32_t isr[LAPIC_WORDS];
-	uint32_t esr, errors; /* as read; found since the last write */
+	uint32_t esr; /* as read */
 	uint32_t icr_high, icr_low;
-	uint32_t lvt[LVTS];
 	uint32_t initial, divide;
+	bool counting;     /* down from `initial`; a one-shot that has fired does not */
 	uint64_t since;    /* TSC of the host at which the present period began */
 	uint64_t deadline; /* of the guest's TSC; 0: disarmed */
 	uint64_t due;      /* TSC of the host at which the timer fires; LAPIC_NEVER */
@@ -80,7 +83,7 @@ void lapic_accept(struct vcpu *v, uint8_t vector);
 /* Does the 8259A's output reach this vCPU? */
 bool lapic_takes_extint(const struct vcpu *v);
 
-/* A vector is requested; any CPU. Below 16 it is an error of the receiver's, and dropped. */
+/* A vector is requested, of an APIC that is enabled; any CPU. One below 16 is an error that the receiver finds. */
 void lapic_request(struct vcpu *v, uint8_t vector, bool level);
 
 /* lapic_bus.c: a message to all that match it. Any context but an interrupt handler, bus.lock held or not. False: nobody takes it. */

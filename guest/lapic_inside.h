@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the local APIC share: its state's meaning, not its registers' addresses. All on the owner's CPU. */
+/* What the files of the local APIC share: its state's meaning, not its registers' addresses. On the owner's CPU, but errors. */
 #ifndef GUEST_LAPIC_INSIDE_H
 #define GUEST_LAPIC_INSIDE_H
 
@@ -18,6 +18,7 @@
 
 /* Errors, as ESR shows them. */
 #define ESR_SENT_ILLEGAL (1u << 5)
+#define ESR_RECEIVED_ILLEGAL (1u << 6)
 #define ESR_NO_REGISTER (1u << 7)
 
 static inline bool lapic_x2apic(const struct lapic *l)
@@ -33,10 +34,20 @@ static inline void lapic_notice(struct vcpu *v)
 {
 	store_relaxed(&v->attention, 1);
 }
+/* The processor's priority may be lower now: a request that it held back may not have to wait any longer. */
+static inline void lapic_lowered(struct vcpu *v)
+{
+	if (lapic_pending(v) >= 0)
+		lapic_notice(v);
+}
+static inline uint32_t lapic_lvt(const struct lapic *l, enum lapic_lvt which)
+{
+	return load_relaxed(&l->lvt[which]);
+}
 
 /* The processor's priority: the task's, or that of what is in service (10.8.3.1). */
 uint32_t lapic_priority(const struct lapic *l);
-/* An ESR_ bit, and the interrupt that it may cause. */
+/* An ESR_ bit, and the interrupt that the first since the ESR was written may cause (10.5.3). Any CPU. */
 void lapic_error(struct vcpu *v, uint32_t bit);
 /* The end of the highest interrupt in service. */
 void lapic_eoi(struct vcpu *v);

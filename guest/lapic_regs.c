@@ -47,6 +47,16 @@ static const uint32_t lvt_writable[LVTS] = {
 	[LVT_ERROR] = LVT_VECTOR | LVT_MASKED,
 };
 
+/* Bits of status: read-only, and always 0 here. */
+static const uint32_t lvt_status[LVTS] = {
+	[LVT_TIMER] = 0x1000u,
+	[LVT_THERMAL] = 0x1000u,
+	[LVT_COUNTERS] = 0x1000u,
+	[LVT_LINT0] = 0x5000u,
+	[LVT_LINT1] = 0x5000u,
+	[LVT_ERROR] = 0x1000u,
+};
+
 static uint32_t id(const struct vcpu *v)
 {
 	return lapic_x2apic(&v->lapic) ? v->index : v->index << 24;
@@ -64,7 +74,7 @@ static void set_svr(struct vcpu *v, uint32_t value)
 	store_relaxed(&l->svr, value & SVR_WRITABLE);
 	if (!(value & SVR_ENABLED))
 		for (unsigned i = 0; i < LVTS; i++)
-			l->lvt[i] |= LVT_MASKED;
+			store_relaxed(&l->lvt[i], lapic_lvt(l, i) | LVT_MASKED);
 	lapic_notice(v);
 }
 
@@ -79,8 +89,8 @@ static void set_lvt(struct vcpu *v, enum lapic_lvt which, uint32_t value)
 		lapic_timer_set_lvt(v, value);
 		return;
 	}
-	l->lvt[which] = value;
-	lapic_notice(v);
+	store_relaxed(&l->lvt[which], value);
+	lapic_notice(v); /* LINT0 may let the 8259A's through now */
 }
 
 static void send_ipi(struct vcpu *v, uint32_t low, uint32_t destination)
@@ -99,6 +109,8 @@ static void send_ipi(struct vcpu *v, uint32_t low, uint32_t destination)
 	}
 	switch (shorthand) {
 	case 0:
+		if (lapic_x2apic(&v->lapic) && !m.logical && destination == 0xff)
+			return; /* that is everyone for an xAPIC; here it is an id, and nobody's */
 		lapic_send(v->vm, &m);
 		return;
 	case 1:
@@ -123,7 +135,7 @@ static bool read(struct vcpu *v, unsigned reg, uint32_t *value)
 	else if (reg >= REG_IRR && reg < REG_ESR)
 		*value = load_relaxed(&l->irr[reg - REG_IRR]);
 	else if (reg >= REG_LVT && reg < REG_LVT + LVTS)
-		*value = l->lvt[reg - REG_LVT];
+		*value = lapic_lvt(l, reg - REG_LVT);
 	else
 		switch (reg) {
 		case REG_ID:
@@ -177,7 +189,7 @@ static bool write(struct vcpu *v, unsigned reg, uint32_t value)
 	switch (reg) {
 	case REG_TPR:
 		store_relaxed(&l->tpr, value & 0xff);
-		lapic_notice(v);
+		lapic_lowered(v);
 		return true;
 	case REG_EOI:
 		lapic_eoi(v);
@@ -186,8 +198,7 @@ static bool write(struct vcpu *v, unsigned reg, uint32_t value)
 		set_svr(v, value);
 		return true;
 	case REG_ESR:
-		l->esr = l->errors;
-		l->errors = 0;
+		l->esr = xchg_seq(&l->errors, 0);
 		return true;
 	case REG_INITIAL:
 		lapic_timer_set_initial(v, value);
@@ -201,6 +212,20 @@ static bool write(struct vcpu *v, unsigned reg, uint32_t value)
 }
 
 /* The page. Registers are 32 bits wide and 16 bytes apart; what else is there reads as zeros, writes to it are ignored. */
+
+static void no_register(struct vcpu *v)
+{
+	v->lapic.bad++;
+	lapic_error(v, ESR_NO_REGISTER);
+}
+
+/* Of one that is not to be written. */
+static bool is_read_only(struct vcpu *v, unsigned reg)
+{
+	uint32_t value;
+
+	return reg == REG_APR || reg == REG_RRD || read(v, reg, &value);
+}
 
 static void page_write(struct vcpu *v, unsigned reg, uint32_t value)
 {
@@ -223,10 +248,8 @@ static void page_write(struct vcpu *v, unsigned reg, uint32_t value)
 	case REG_ID: /* fixed */
 		return;
 	}
-	if (!write(v, reg, value)) {
-		l->bad++;
-		lapic_error(v, ESR_NO_REGISTER);
-	}
+	if (!write(v, reg, value) && !is_read_only(v, reg))
+		no_register(v);
 }
 
 static uint32_t page_read(struct vcpu *v, unsigned reg)
@@ -241,12 +264,11 @@ static uint32_t page_read(struct vcpu *v, unsigned reg)
 		return l->icr_high;
 	case REG_APR:
 	case REG_RRD:
+	case REG_EOI:
 		return 0;
 	}
-	if (!read(v, reg, &value)) {
-		l->bad++;
-		lapic_error(v, ESR_NO_REGISTER);
-	}
+	if (!read(v, reg, &value))
+		no_register(v);
 	return value;
 }
 
@@ -286,7 +308,7 @@ bool lapic_msr_read(struct vcpu *v, uint32_t index, uint64_t *value)
 static uint64_t msr_reserved(unsigned reg)
 {
 	if (reg >= REG_LVT && reg < REG_LVT + LVTS)
-		return ~(uint64_t)(lvt_writable[reg - REG_LVT] | 1u << 12 | 1u << 14); /* status bits are read-only */
+		return ~(uint64_t)(lvt_writable[reg - REG_LVT] | lvt_status[reg - REG_LVT]);
 	switch (reg) {
 	case REG_TPR:
 	case REG_SELF_IPI:

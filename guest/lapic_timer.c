@@ -12,6 +12,17 @@ static unsigned timer_shift(const struct lapic *l)
 	return TIMER_SHIFT + (code == 7 ? 0 : code + 1);
 }
 
+static uint32_t mode(const struct lapic *l)
+{
+	return lapic_lvt(l, LVT_TIMER) & TIMER_MODE;
+}
+
+/* Ticks of the TSC. */
+static uint64_t period(const struct lapic *l)
+{
+	return (uint64_t)l->initial << timer_shift(l);
+}
+
 static uint64_t shortest(void)
 {
 	return host_clock_hz() / 1000000 * SHORTEST_US;
@@ -20,15 +31,18 @@ static uint64_t shortest(void)
 void lapic_timer_set(struct vcpu *v)
 {
 	struct lapic *l = &v->lapic;
-	uint64_t host;
+	uint64_t now, guest;
 
 	l->due = LAPIC_NEVER;
-	if ((l->lvt[LVT_TIMER] & TIMER_MODE) == TIMER_DEADLINE) {
-		host = l->deadline - v->tsc_offset;
-		if (l->deadline) /* where the guest's TSC has wrapped below it, it has passed */
-			l->due = l->deadline <= host_clock() + v->tsc_offset ? 0 : host;
-	} else if (l->initial) {
-		l->due = l->since + ((uint64_t)l->initial << timer_shift(l));
+	if (mode(l) == TIMER_DEADLINE && l->deadline) {
+		now = host_clock();
+		guest = now + v->tsc_offset;
+		if (l->deadline <= guest)
+			l->due = 0;
+		else if (l->deadline - guest < LAPIC_NEVER - now) /* the host's TSC gets there */
+			l->due = now + (l->deadline - guest);
+	} else if (l->counting) {
+		l->due = l->since + period(l);
 	}
 }
 
@@ -36,9 +50,9 @@ uint32_t lapic_timer_count(const struct lapic *l, uint64_t now)
 {
 	uint64_t passed = (now - l->since) >> timer_shift(l);
 
-	if (!l->initial || (l->lvt[LVT_TIMER] & TIMER_MODE) == TIMER_DEADLINE)
+	if (!l->counting)
 		return 0;
-	if (l->lvt[LVT_TIMER] & TIMER_PERIODIC)
+	if (mode(l) == TIMER_PERIODIC)
 		return l->initial - (uint32_t)(passed % l->initial);
 	return passed < l->initial ? l->initial - (uint32_t)passed : 0;
 }
@@ -46,8 +60,7 @@ uint32_t lapic_timer_count(const struct lapic *l, uint64_t now)
 uint64_t lapic_tick(struct vcpu *v, uint64_t now)
 {
 	struct lapic *l = &v->lapic;
-	uint32_t lvt = l->lvt[LVT_TIMER];
-	uint64_t period;
+	uint32_t lvt = lapic_lvt(l, LVT_TIMER);
 
 	if (now < l->due)
 		return l->due;
@@ -56,14 +69,13 @@ uint64_t lapic_tick(struct vcpu *v, uint64_t now)
 		lapic_request(v, lvt & LVT_VECTOR, false);
 	switch (lvt & TIMER_MODE) {
 	case TIMER_PERIODIC:
-		period = (uint64_t)l->initial << timer_shift(l);
-		l->since += (now - l->since) / period * period;
-		l->due = l->since + period;
+		l->since += (now - l->since) / period(l) * period(l);
+		l->due = l->since + period(l);
 		if (l->due < now + shortest())
 			l->due = now + shortest();
 		break;
 	default:
-		l->initial = 0;
+		l->counting = false;
 		l->deadline = 0;
 		l->due = LAPIC_NEVER;
 		break;
@@ -83,7 +95,7 @@ void lapic_set_deadline(struct vcpu *v, uint64_t guest_tsc)
 {
 	struct lapic *l = &v->lapic;
 
-	if ((l->lvt[LVT_TIMER] & TIMER_MODE) != TIMER_DEADLINE)
+	if (mode(l) != TIMER_DEADLINE)
 		return;
 	l->deadline = guest_tsc;
 	lapic_timer_set(v);
@@ -92,7 +104,7 @@ void lapic_set_deadline(struct vcpu *v, uint64_t guest_tsc)
 
 void lapic_tsc_moved(struct vcpu *v)
 {
-	if ((v->lapic.lvt[LVT_TIMER] & TIMER_MODE) == TIMER_DEADLINE)
+	if (mode(&v->lapic) == TIMER_DEADLINE)
 		lapic_timer_set(v);
 }
 
@@ -100,19 +112,22 @@ void lapic_timer_set_initial(struct vcpu *v, uint32_t value)
 {
 	struct lapic *l = &v->lapic;
 
-	if ((l->lvt[LVT_TIMER] & TIMER_MODE) >= TIMER_DEADLINE)
+	if (mode(l) >= TIMER_DEADLINE)
 		return;
-	l->initial = value;
 	l->since = host_clock();
+	lapic_tick(v, l->since); /* what was due before is not lost */
+	l->initial = value;
+	l->counting = value;
 	lapic_timer_set(v);
 }
 
 void lapic_timer_set_divide(struct vcpu *v, uint32_t value)
 {
 	struct lapic *l = &v->lapic;
-	uint64_t now = host_clock();
-	uint64_t left = lapic_timer_count(l, now);
+	uint64_t now = host_clock(), left;
 
+	lapic_tick(v, now);
+	left = lapic_timer_count(l, now);
 	l->divide = value & 0xb;
 	/* What is left to count is counted at the new speed. */
 	l->since = now - ((l->initial - left) << timer_shift(l));
@@ -122,12 +137,14 @@ void lapic_timer_set_divide(struct vcpu *v, uint32_t value)
 void lapic_timer_set_lvt(struct vcpu *v, uint32_t value)
 {
 	struct lapic *l = &v->lapic;
-	uint32_t old = l->lvt[LVT_TIMER];
+	uint32_t old = lapic_lvt(l, LVT_TIMER);
 
-	l->lvt[LVT_TIMER] = value;
+	lapic_tick(v, host_clock()); /* as it was until now */
+	store_relaxed(&l->lvt[LVT_TIMER], value);
 	if ((old ^ value) & TIMER_DEADLINE) {
 		/* To or from the deadline mode: disarmed (10.5.4.1). */
 		l->initial = 0;
+		l->counting = false;
 		l->deadline = 0;
 	}
 	lapic_timer_set(v);

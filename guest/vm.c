@@ -145,37 +145,43 @@ bool vm_print_verdict(const struct vm *vm, bool replica_equal)
 	return vm->pass && replica_equal;
 }
 
-/* Under bus.lock. */
+/* The lock is for the one vCPU that has the 8259A's output. */
 static bool pic_waits(const struct vcpu *v)
 {
-	return lapic_takes_extint(v) && pic_offered(&v->vm->pic) >= 0;
+	struct vm *vm = v->vm;
+	bool waits;
+
+	if (!lapic_takes_extint(v))
+		return false;
+	lock_take(&vm->bus.lock);
+	waits = pic_offered(&vm->pic) >= 0;
+	lock_drop(&vm->bus.lock);
+	return waits;
 }
 
 bool vm_interrupt_pending(struct vcpu *v)
 {
-	struct vm *vm = v->vm;
-	bool waits;
-
-	lock_take(&vm->bus.lock);
-	waits = pic_waits(v);
-	lock_drop(&vm->bus.lock);
-	return waits || lapic_pending(v) >= 0;
+	return lapic_pending(v) >= 0 || pic_waits(v);
 }
 
-int vm_interrupt_acknowledge(struct vcpu *v)
+static int pic_vector(struct vm *vm)
 {
-	struct vm *vm = v->vm;
 	int vector = -1;
-	bool waits;
 
 	lock_take(&vm->bus.lock);
-	waits = pic_waits(v);
-	if (waits) {
+	if (pic_offered(&vm->pic) >= 0) {
 		vector = pic_acknowledge(&vm->pic);
 		vm->pic_told = pic_offered(&vm->pic);
 	}
 	lock_drop(&vm->bus.lock);
-	if (waits)
+	return vector;
+}
+
+int vm_interrupt_acknowledge(struct vcpu *v)
+{
+	int vector = lapic_takes_extint(v) ? pic_vector(v->vm) : -1;
+
+	if (vector >= 0)
 		return vector;
 	vector = lapic_pending(v);
 	if (vector >= 0)

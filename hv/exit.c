@@ -97,12 +97,14 @@ NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 	struct vcpu *v = r->v;
 
 	vcpu_skip(v, e->length);
-	if (v->window) /* an interrupt waited for this instruction */
-		store_relaxed(&v->attention, 1);
-	if (v->event.type != EVENT_NONE || load_relaxed(&v->attention))
+	if (v->event.type != EVENT_NONE)
 		return NEXT_ENTER;
 	if (v->rflags & RFLAGS_IF) {
-		v->activity = VCPU_HALTED;
+		if ((v->window || load_relaxed(&v->attention)) && vm_interrupt_pending(v)) {
+			store_relaxed(&v->attention, 1); /* it waited for this instruction, or came just before */
+			return NEXT_ENTER;
+		}
+		v->activity = VCPU_HALTED; /* the next turn looks at what else there may be */
 		return NEXT_HALT;
 	}
 	v->activity = VCPU_ASLEEP;

@@ -25,10 +25,16 @@ __attribute__((noinline)) static void inject_nmi(struct vcpu *v)
 void inject_interrupt(struct runner *r)
 {
 	struct vcpu *v = r->v;
+	uint32_t signals;
 	bool more;
 
 	xchg_seq(&v->attention, 0); /* before anything is looked at; partner: vcpu_attract */
-	if (load_relaxed(&v->signals) & SIGNAL_NMI)
+	signals = load_relaxed(&v->signals);
+	if (signals & ~(uint32_t)SIGNAL_NMI) {
+		vcpu_attract(v); /* it is for the next turn, which comes before the entry */
+		return;
+	}
+	if (signals)
 		inject_nmi(v);
 	more = vm_interrupt_pending(v);
 	if (more) {

@@ -60,7 +60,7 @@ static void refused_values(void **state)
 		{MSR_MISC_ENABLE, 1UL << 34},
 		{MSR_APIC_BASE, 0xfee01900}, /* it is not moved */
 		{MSR_APIC_BASE, 0xfee00500}, /* x2APIC mode without the APIC */
-		{0},                  /* x2APIC registers in xAPIC mode */
+		{0x802, 0},                  /* x2APIC registers in xAPIC mode */
 		{MSR_BIOS_SIGN_ID, 1},
 		{MSR_MTRRCAP, 0},
 		{MSR_EFER, 1UL << 63},
