@@ -21,12 +21,14 @@
 #define EDX1_PSE BIT(3)
 #define EDX1_TSC BIT(4)
 #define EDX1_PAE BIT(6)
+#define EDX1_MCE BIT(7)
+#define EDX1_MCA BIT(14)
 #define EDX1_APIC BIT(9)
 #define EDX1_PGE BIT(13)
 #define EDX1_FXSR BIT(24)
 #define EDX1_SSE BIT(25)
 /* FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2, SS.
- * Hidden: machine checks, serial number, debug store, thermal features, HTT. */
+ * Hidden: serial number, debug store, thermal features, HTT. The machine-check architecture is ours too: it has no banks. */
 #define EDX1_SHOWN                                                                                                     \
 	(BIT(0) | EDX1_VME | EDX1_DE | EDX1_PSE | EDX1_TSC | BIT(5) | EDX1_PAE | BIT(8) | BIT(11) | BIT(12) |          \
 		EDX1_PGE | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | EDX1_FXSR | EDX1_SSE | BIT(26) | BIT(27))
@@ -111,6 +113,7 @@ static const struct cr4_rule cr4_rules[] = {
 	{3UL << 0, false, 'd', EDX1_VME}, /* VME, PVI */
 	{1UL << 2, false, 'd', EDX1_TSC}, /* TSD */
 	{1UL << 3, false, 'd', EDX1_DE},  /* DE */
+	{1UL << 6, false, 'd', EDX1_MCE}, /* MCE */
 	{CR4_PSE, false, 'd', EDX1_PSE}, {CR4_PAE, false, 'd', EDX1_PAE}, {CR4_PGE, false, 'd', EDX1_PGE},
 	{1UL << 8, false, 'd', EDX1_TSC},      /* PCE */
 	{1UL << 9, false, 'd', EDX1_FXSR},     /* OSFXSR */
@@ -192,9 +195,10 @@ void cpuid_init(struct cpuid_model *m, cpuid_source host, bool rdtscp)
 
 	m->basic[0].eax = max < CPUID_BASIC_LEAVES ? max : CPUID_BASIC_LEAVES - 1;
 	m->basic[1].ecx |= ECX1_HYPERVISOR | ECX1_X2APIC | ECX1_TSC_DEADLINE;
-	m->basic[1].edx |= EDX1_APIC;
-	if (m->extended[0].ebx == AMD_EBX)
-		m->extended[1].edx |= EDX1_APIC; /* a twin, see EDXE1_AMD_TWINS */
+	m->basic[1].edx |= EDX1_APIC | EDX1_MCE | EDX1_MCA;
+	m->amd = m->basic[0].ebx == AMD_EBX;
+	if (m->amd)
+		m->extended[1].edx |= EDX1_APIC | EDX1_MCE | EDX1_MCA; /* a twin, see EDXE1_AMD_TWINS */
 	m->extended[0].eax = extended_max < CPUID_EXTENDED + CPUID_EXTENDED_LEAVES
 				     ? extended_max
 				     : CPUID_EXTENDED + CPUID_EXTENDED_LEAVES - 1;

@@ -34,6 +34,7 @@ struct cpuid_model {
 	uint64_t xcr0;                                                                /* the same; 0: no XSAVE */
 	unsigned phys_bits;                                                           /* MAXPHYADDR */
 	bool rdtscp;
+	bool amd; /* the vendor */
 };
 
 /* Makes the model. rdtscp: the backend lets guests execute RDTSCP. */

@@ -115,11 +115,18 @@ bool msr_read(struct vcpu *v, uint32_t index, uint64_t *value)
 		return lapic_msr_read(v, index, value);
 	case MSR_BIOS_SIGN_ID: /* no microcode update */
 	case MSR_MTRRCAP:      /* no variable, no fixed ranges: the default type is all there is */
+	case MSR_MCG_CAP:      /* no machine-check banks */
+	case MSR_MCG_STATUS:
+		*value = 0;
+		return true;
+	case MSR_INT_PENDING: /* AMD's families 0xf and 0x10 have it, and kernels look whether C1E is on */
+		if (!v->model->amd)
+			break;
 		*value = 0;
 		return true;
 	}
 	if (!find(v, index, &field) || (index == MSR_TSC_AUX && !v->model->rdtscp)) {
-		v->unknown_msrs++;
+		msr_unknown_count(&v->unknown_msrs, index, false);
 		return false;
 	}
 	*value = *field;
@@ -147,11 +154,12 @@ enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const 
 	case LAPIC_MSR_FIRST ... LAPIC_MSR_LAST:
 		return lapic_msr_write(v, index, value) ? CR_DONE : CR_FAULT;
 	case MSR_BIOS_SIGN_ID:
+	case MSR_MCG_STATUS:
 		return value ? CR_FAULT : CR_DONE;
 	}
 	f = find(v, index, &field);
 	if (!f) {
-		v->unknown_msrs++;
+		msr_unknown_count(&v->unknown_msrs, index, true);
 		return CR_FAULT;
 	}
 	if (!f->valid(v, value))

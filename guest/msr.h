@@ -13,6 +13,8 @@
 #define MSR_SYSENTER_CS 0x174
 #define MSR_SYSENTER_ESP 0x175
 #define MSR_SYSENTER_EIP 0x176
+#define MSR_MCG_CAP 0x179
+#define MSR_MCG_STATUS 0x17a
 #define MSR_MISC_ENABLE 0x1a0
 #define MSR_PAT 0x277
 #define MSR_MTRR_DEF_TYPE 0x2ff
@@ -26,6 +28,8 @@
 #define MSR_GS_BASE 0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define MSR_TSC_AUX 0xc0000103
+
+#define MSR_INT_PENDING 0xc0010055 /* AMD: Interrupt Pending and CMP-Halt */
 
 /* RDMSR. False: #GP(0). VCPU_CONTROL must not be stale, nor VCPU_SEGMENTS for FS_BASE, GS_BASE and
  * KERNEL_GS_BASE; also for the next. */

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include "guest/lapic.h"
+#include "guest/msr_unknown.h"
 #include "mm/mmu.h"
 
 struct vm;
@@ -118,7 +119,7 @@ struct vcpu {
 
 	atomic64 exits;        /* VM exits so far; its CPU's, read by anyone */
 	atomic64 emulated;     /* by guest/emulate.c, each step of a REP counts; its CPU's, read by anyone */
-	uint64_t unknown_msrs; /* accesses to MSRs that it does not have: #GP */
+	struct msr_unknown unknown_msrs; /* accesses to MSRs that it does not have: #GP */
 	void *backend;         /* the backend's own (VMCS and so on) */
 	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */
 	struct lapic lapic;

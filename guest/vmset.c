@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/vmset.h"
 #include "guest/loader.h"
+#include "guest/smbios.h"
 #include "guest/text.h"
 #include "mm/page.h"
 
@@ -234,6 +235,8 @@ static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, si
 			return false;
 		}
 	vm_init_devices(vm, host_clock());
+	if (entry.kind != LOADER_MULTIBOOT)
+		smbios_attach(&vm->mmio);
 	store_release(&vm->state, VM_RUNNING); /* pairs with vm_running */
 	return true;
 }

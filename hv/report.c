@@ -102,6 +102,19 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	return NEXT_END;
 }
 
+static void report_msrs(const struct vm *vm)
+{
+	struct msr_unknown all = {.n = 0};
+	char text[REPORT_LINE];
+
+	for (unsigned i = 0; i < vm->vcpus; i++)
+		msr_unknown_add(&all, &vm->vcpu[i]->unknown_msrs);
+	if (!all.n)
+		return;
+	msr_unknown_print(&all, text, sizeof text);
+	host_log(HOST_INFO, "%s: MSRs that it does not have: %s", vm->config.name, text);
+}
+
 void report_exits(const struct guest *g)
 {
 	struct mmu_faults f = mmu_faults(&g->vm->mmu);
@@ -118,6 +131,7 @@ void report_exits(const struct guest *g)
 			n += text_format(text + n, sizeof text - n, n ? ", %lu %s" : "%lu %s", count, reason_names[i]);
 	}
 	host_log(HOST_INFO, "%s: exits: %s", name, text);
+	report_msrs(g->vm);
 	host_log(HOST_INFO, "%s: page faults: %lu fixed up, %lu quick, %lu slow, %lu the guest's own", name, f.fixups, f.quick,
 		f.faults - f.fixups - f.quick - f.injected, f.injected);
 }

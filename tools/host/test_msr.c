@@ -35,7 +35,7 @@ static void kept_registers(void **state)
 		assert_true(value == table[i].value);
 	}
 	assert_true(v->changed & VCPU_MSRS);
-	assert_int_equal(v->unknown_msrs, 0);
+	assert_int_equal(v->unknown_msrs.n, 0);
 }
 
 static void refused_values(void **state)
@@ -88,7 +88,7 @@ static void segment_bases_are_the_segments(void **state)
 static void unknown_ones_fault_and_count(void **state)
 {
 	static const uint32_t unknown[] = {
-		0, 1, 0x3a, 0x48, 0x17a, 0x200, 0x480, 0x490, 0xc0000084 + 8, 0xc0010117, 0xffffffff};
+		0, 1, 0x3a, 0x48, 0x79, 0x200, 0x480, 0x490, 0xc0000084 + 8, 0xc0010117, 0xffffffff};
 	struct vcpu *v = vcpu(state);
 	uint64_t value;
 
@@ -96,7 +96,63 @@ static void unknown_ones_fault_and_count(void **state)
 		assert_false(msr_read(v, unknown[i], &value));
 		assert_int_equal(msr_write(v, unknown[i], 0, &why), CR_FAULT);
 	}
-	assert_int_equal(v->unknown_msrs, 2 * sizeof unknown / sizeof *unknown);
+	assert_int_equal(v->unknown_msrs.n, sizeof unknown / sizeof *unknown);
+	for (unsigned i = 0; i < sizeof unknown / sizeof *unknown; i++)
+		assert_true(v->unknown_msrs.msr[i].reads == 1 && v->unknown_msrs.msr[i].writes == 1);
+}
+
+static void unknown_ones_are_told_by_name(void **state)
+{
+	struct msr_unknown u = {0}, sum = {0};
+	char text[400];
+
+	(void)state;
+	msr_unknown_count(&u, 0xc0010055, false);
+	for (unsigned i = 0; i < 3; i++)
+		msr_unknown_count(&u, 0x34, false);
+	msr_unknown_count(&u, 0x34, true);
+	msr_unknown_count(&u, 0x12345, true);
+	msr_unknown_count(&u, 0x12345, true);
+	msr_unknown_add(&sum, &u);
+	msr_unknown_print(&sum, text, sizeof text);
+	assert_string_equal(text, "0xc0010055 INT_PENDING 1 read, 0x34 SMI_COUNT 3 reads 1 write, 0x12345 2 writes");
+	for (uint32_t i = 0; i < 1000; i++) /* a scan */
+		msr_unknown_count(&u, 0x20000 + i, false);
+	assert_int_equal(u.n, MSR_UNKNOWN_MAX);
+	assert_int_equal(u.others, 1000 - (MSR_UNKNOWN_MAX - 3));
+	msr_unknown_add(&sum, &u);
+	assert_int_equal(sum.n, MSR_UNKNOWN_MAX);
+	assert_int_equal(sum.others, u.others);
+	assert_int_equal(sum.msr[1].reads, 6);
+	msr_unknown_print(&sum, text, 40);
+	assert_string_equal(text, "0xc0010055 INT_PENDING 2 reads, 0x34 SM");
+	msr_unknown_print(&sum, text, sizeof text);
+}
+
+static void amd_has_one_more(void **state)
+{
+	struct vcpu_test *t = *state;
+	uint64_t value = 1;
+
+	assert_false(msr_read(&t->v, MSR_INT_PENDING, &value));
+	t->model.amd = true;
+	assert_true(msr_read(&t->v, MSR_INT_PENDING, &value));
+	assert_int_equal(value, 0);
+	assert_int_equal(msr_write(&t->v, MSR_INT_PENDING, 0, &why), CR_FAULT);
+}
+
+static void machine_checks_have_no_banks(void **state)
+{
+	struct vcpu *v = vcpu(state);
+	uint64_t value = 1;
+
+	assert_true(msr_read(v, MSR_MCG_CAP, &value));
+	assert_int_equal(value, 0);
+	assert_true(msr_read(v, MSR_MCG_STATUS, &value));
+	assert_int_equal(msr_write(v, MSR_MCG_STATUS, 0, &why), CR_DONE);
+	assert_int_equal(msr_write(v, MSR_MCG_STATUS, 4, &why), CR_FAULT);
+	assert_int_equal(msr_write(v, MSR_MCG_CAP, 0, &why), CR_FAULT);
+	assert_false(msr_read(v, 0x400, &value)); /* MC0_CTL */
 }
 
 static void tsc_is_the_hosts_and_an_offset(void **state)
@@ -149,6 +205,9 @@ int main(void)
 		vcpu_unit_test(refused_values),
 		vcpu_unit_test(segment_bases_are_the_segments),
 		vcpu_unit_test(unknown_ones_fault_and_count),
+		vcpu_unit_test(unknown_ones_are_told_by_name),
+		vcpu_unit_test(amd_has_one_more),
+		vcpu_unit_test(machine_checks_have_no_banks),
 		vcpu_unit_test(tsc_is_the_hosts_and_an_offset),
 		vcpu_unit_test(tsc_aux_needs_rdtscp),
 		vcpu_unit_test(efer_is_the_control_registers),
