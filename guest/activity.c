@@ -3,8 +3,9 @@
  *
  * vm.awake counts the vCPUs that are not asleep: those that run, and those that halt with interrupts on, which a device may wake.
  * The others wait for a signal, which only one who is awake can send. So when the count is 0 nothing will ever happen.
- * It is kept by whoever turns `asleep`: the owner sets it and then takes itself away; who wakes it adds it again if it is the one
- * who cleared `asleep`. Between the two the count is one too high, never too low, for the waker is awake itself. */
+ * It is kept by whoever turns `asleep`: the owner sets it and then takes itself away; who wakes it adds it and then clears
+ * `asleep`, or takes back what it added if another was there first. Between the two the count is too high, never too low: the
+ * owner too wakes itself, and what it is woken by may be asleep by then. */
 #include "guest/vm.h"
 
 void vcpu_attract(struct vcpu *v)
@@ -17,8 +18,11 @@ static void wake(struct vcpu *v)
 {
 	uint32_t asleep = 1;
 
-	if (cmpxchg_seq(&v->asleep, &asleep, 0)) /* partner: vm_fall_asleep */
-		fetch_add_seq(&v->vm->awake, 1);
+	if (!load_seq(&v->asleep)) /* after the signal; partner: vm_fall_asleep */
+		return;
+	fetch_add_seq(&v->vm->awake, 1);
+	if (!cmpxchg_seq(&v->asleep, &asleep, 0)) /* partner: itself */
+		fetch_sub_seq(&v->vm->awake, 1);
 }
 
 void vcpu_signal(struct vcpu *v, uint32_t signal)
@@ -80,17 +84,20 @@ static void take_start(struct vcpu *v, uint32_t signals)
 
 void vcpu_attend(struct vcpu *v)
 {
-	uint32_t signals = load_relaxed(&v->signals);
+	uint32_t signals = load_relaxed(&v->signals), kept;
 
 	if (v->activity == VCPU_RUNNABLE && !(signals & ~SIGNAL_NMI))
 		return; /* its next entry looks */
 	xchg_seq(&v->attention, 0); /* before anything is looked at; partner: vcpu_attract */
-	if (load_seq(&v->signals) & SIGNAL_INIT && !take_init(v)) {
-		vcpu_attract(v); /* nothing is taken: what comes meanwhile has its place before it or behind */
-		return;
-	}
-	/* What waits for a start-up takes no NMI, and INIT forgets one. */
-	signals = fetch_and_seq(&v->signals, v->activity == VCPU_OFF ? 0 : SIGNAL_NMI);
+	signals = load_seq(&v->signals);
+	do {
+		if (signals & SIGNAL_INIT && !take_init(v)) {
+			vcpu_attract(v); /* nothing is taken: what comes meanwhile has its place before it or behind */
+			return;
+		}
+		/* What waits for a start-up takes no NMI, and INIT forgets one. */
+		kept = v->activity == VCPU_OFF ? 0 : SIGNAL_NMI;
+	} while (!cmpxchg_seq(&v->signals, &signals, signals & kept)); /* an INIT since then is not swallowed */
 	if (signals)
 		wake(v); /* the sender may be about to: then it finds that done */
 	if (v->activity == VCPU_OFF)

@@ -70,7 +70,7 @@ static inline void lapic_test_attend(struct vcpu *v)
 static inline int lapic_set_up(void **state)
 {
 	(void)state;
-	host_native_init(1);
+	host_native_init(LAPIC_TEST_VCPUS);
 	mmu_global_init();
 	memset(&lapic_test, 0, sizeof lapic_test);
 	vm->config.mem = LAPIC_TEST_MEM;
