@@ -91,6 +91,9 @@ struct vcpu {
 		tsc_aux, apic_base, mtrr_def_type;
 	uint64_t tsc_offset; /* the guest's TSC less the host's */
 
+	bool real_native; /* the hardware enters real mode; the backend's, before the first entry */
+	bool interpret;   /* this state is not entered: interpret.h. While it is set, VCPU_CONTROL is in `changed` */
+
 	bool held; /* gdb has it stand still; changed while it does */
 	struct vcpu_step step;
 

@@ -60,7 +60,7 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	va_end(args);
 	log_wait_room();
 	guests.backend->fetch(v, VCPU_ALL);
-	if (e->reason != EXIT_NONE)
+	if (e->reason != EXIT_NONE && e->reason != EXIT_INTERPRET)
 		guests.backend->describe(v, e);
 	host_log(HOST_ERROR, "%s: %s", r->vm->config.name, reason);
 	host_log(HOST_ERROR, "%s: VM exit of vCPU %u: %s (%u), qualification 0x%lx, instruction length %u, exits so far %lu",
