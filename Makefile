@@ -49,6 +49,7 @@ IMAGES += kick
 IMAGES += bootstate
 IMAGES += greedy
 IMAGES += mmio
+IMAGES += realmode
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
@@ -139,6 +140,7 @@ $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest
 
 $(BUILD)/guest/smp_storm.elf $(BUILD)/guest/scale.elf $(BUILD)/guest/kick.elf: $(BUILD)/guest/smp.o
 $(BUILD)/guest/mmio.elf: $(BUILD)/guest/mmio_engine.o
+$(BUILD)/guest/realmode.elf: $(BUILD)/guest/realmode_engine.o
 $(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
 
 # ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----
