@@ -174,7 +174,7 @@ static enum emulate_outcome on_register(struct vcpu *v, const struct insn *i)
 	struct effect e = effect_of(v, i, old);
 
 	commit(v, i, &e);
-	if (writes(i))
+	if (writes(i) && !e.sets_implied) /* CMPXCHG's that differs stays, its upper half too */
 		step_set_rm(v, i, e.memory[0], i->op == INSN_MOV_SEG ? i->operand_bytes : i->bytes);
 	return EMULATE_DONE;
 }

@@ -174,7 +174,9 @@ static enum emulate_outcome enter(const struct step *s)
 		o = stack_push(s, &sp, frame, bytes);
 	sp = insn_wrap(sp - s->i->immediate, pointer_bytes(v));
 	if (o == EMULATE_DONE)
-		o = step_locate(s, SS, sp, 1, true, &a);
+		o = step_locate(s, SS, sp, bytes, true, &a);
+	if (o == EMULATE_DONE) /* what is there must be writable */
+		o = s->m->read(s->m->context, a, &value, bytes, true, s->fault);
 	if (o != EMULATE_DONE)
 		return o;
 	step_set_gpr(v, RBP, frame, bytes);
