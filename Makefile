@@ -171,7 +171,7 @@ $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
 	$$(call say,CC)
 	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$(WRAP) $$^ $$(WITH) -lcmocka -o $$@
 
-$(BUILD)/host/$1/test_insn_zydis: WITH := -lZydis
+$(BUILD)/host/$1/test_insn_zydis $(BUILD)/host/$1/test_insn_all_zydis: WITH := -lZydis
 $(BUILD)/host/$1/torture: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc slab_free chain_add_many chain_remove)
 $(BUILD)/host/$1/torture: $(BUILD)/host/$1/tools/host/torture_count.o
 $(BUILD)/host/$1/test_exhaustion: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc page_alloc page_alloc_array)
@@ -248,7 +248,7 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 	done
 
 # The emulator under AFL++, with sanitizers.
-FUZZED := tools/host/fuzz_emulate.c $(wildcard guest/insn*.c guest/emulate*.c) guest/alu.c guest/segment.c guest/vcpu.c
+FUZZED := tools/host/fuzz_emulate.c $(wildcard guest/insn*.c guest/emulate*.c guest/alu*.c) guest/segment.c guest/vcpu.c
 $(BUILD)/fuzz_emulate: $(FUZZED) $(wildcard guest/*.h) | deps-fuzz
 	$(call say,CC)
 	$(Q)AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast -std=gnu11 -g -O2 -Wall -Wextra -I. \

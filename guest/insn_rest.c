@@ -157,10 +157,11 @@ static const struct entry opcodes[2 * 256] = {
 	[INSN_TWO_BYTE | 0xb2] = {INSN_LOAD_FAR, REG_OPERAND, MEMORY, SS},
 	[INSN_TWO_BYTE | 0xb4] = {INSN_LOAD_FAR, REG_OPERAND, MEMORY, FS},
 	[INSN_TWO_BYTE | 0xb5] = {INSN_LOAD_FAR, REG_OPERAND, MEMORY, GS},
+	[INSN_TWO_BYTE | 0xb9] = {INSN_UD, OPERAND, 0, 0},
 	[INSN_TWO_BYTE | 0xbc] = {INSN_BSF, REG_OPERAND, 0, 0},
 	[INSN_TWO_BYTE | 0xbd] = {INSN_BSR, REG_OPERAND, 0, 0},
 	[INSN_TWO_BYTE | 0xc8 ... INSN_TWO_BYTE | 0xcf] = {INSN_BSWAP, REGISTER, 0, 0},
-	[INSN_TWO_BYTE | 0xff] = {INSN_UD, PLAIN, 0, 0},
+	[INSN_TWO_BYTE | 0xff] = {INSN_UD, OPERAND, 0, 0},
 };
 
 /* A shape left out is the opcode's `extra`. */
@@ -184,7 +185,7 @@ static const struct entry groups[GROUPS][8] = {
 static void set_sizes(struct insn *i, unsigned mode, const struct insn_prefixes *x, unsigned flags)
 {
 	if (mode == 8 && flags & STACK)
-		i->operand_bytes = x->operand ? 2 : 8;
+		i->operand_bytes = x->operand && !(x->rex & INSN_REX_W) ? 2 : 8;
 	if (mode == 8 && flags & NEAR)
 		i->operand_bytes = 8;
 	i->bytes = flags & BYTES_1 ? 1 : flags & BYTES_2 ? 2 : i->operand_bytes;
