@@ -155,6 +155,8 @@ static const char *differs(const struct insn *i, const struct disassembled *d)
 	if (immediate && i->op != INSN_RET_FAR && i->form != INSN_MEMORY_ALONE) {
 		unsigned shift = 64 - immediate->size;
 
+		if (i->op == INSN_IN || i->op == INSN_OUT || i->op == INSN_INT)
+			shift = 0;
 		if (shift < 64 && (immediate->imm.value.u ^ i->immediate) << shift)
 			return "immediate";
 	}

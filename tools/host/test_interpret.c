@@ -60,6 +60,9 @@ static void ip_wraps_by_operand_size(void **state)
 	v->rip = 0xffff;
 	put(v, v->seg[CS].base + 0xffff, (uint8_t[]){0xb8, 1, 2}, 3);
 	faults(step(v), VECTOR_GP, 0); /* runs out of the segment */
+	v->seg[CS].limit = 1;
+	faults(RUN(v, 0xb8, 1, 2), VECTOR_GP, 0);
+	v->seg[CS].limit = 0xffff;
 	v->gpr[RCX] = 0x50000;
 	assert_int_equal(RUN(v, 0xe2, 0x10), EMULATE_DONE); /* loop: CX alone */
 	assert_int_equal(v->gpr[RCX], 0x5ffff);
@@ -142,6 +145,28 @@ static void tables_have_24_bits_with_16_bit_operands(void **state)
 	assert_int_equal(RUN(v, 0x66, 0x0f, 0x01, 0x1e, 0x00, 0x40), EMULATE_DONE);
 	assert_int_equal(v->idtr.base, 0x12345678);
 	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_UD, 0); /* ltr */
+}
+
+static void quotients_at_their_ends(void **state)
+{
+	struct vcpu *v = real(state);
+	static const struct {
+		uint16_t ax;
+		uint8_t by;
+		int quotient;
+	} table[] = {{0xff80, 1, 0x80}, {0xff7f, 1, -1}, {0x7f, 1, 0x7f}, {0x80, 1, -1}, {0x80, 0xff, 0x80}, {0xff80, 0xff, -1},
+		{0xffff, 0, -1}};
+
+	for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
+		v->gpr[RAX] = table[i].ax;
+		v->gpr[RBX] = table[i].by;
+		if (table[i].quotient < 0) {
+			faults(RUN(v, 0xf6, 0xfb), VECTOR_DE, 0); /* idiv %bl */
+			continue;
+		}
+		assert_int_equal(RUN(v, 0xf6, 0xfb), EMULATE_DONE);
+		assert_int_equal(v->gpr[RAX], table[i].quotient);
+	}
 }
 
 static void lock_is_for_memory(void **state)
@@ -228,6 +253,19 @@ static void far_jumps_check(void **state)
 	assert_int_equal(RUN(v, 0xcb), EMULATE_UNKNOWN); /* to CPL 3 */
 }
 
+static void what_mov_ss_blocks_is_interpreted_too(void **state)
+{
+	struct vcpu *v = protected(state);
+
+	v->seg[SS].selector = 3;
+	assert_int_equal(RUN(v, 0xea, 0x00, 0x80, 0x08, 0), EMULATE_DONE);
+	assert_true(v->interpret);
+	assert_int_equal(load(v, 0xd0, 0x10), EMULATE_DONE);
+	assert_true(v->interpret && !interpret_needed(v));
+	assert_int_equal(RUN(v, 0x90), EMULATE_DONE);
+	assert_false(v->interpret);
+}
+
 static void gates_deliver(void **state)
 {
 	struct vcpu *v = protected(state);
@@ -267,9 +305,11 @@ int main(void)
 		vcpu_unit_test(a_single_step_is_that_of_the_flags_before),
 		vcpu_unit_test(strings_stop_in_between),
 		vcpu_unit_test(tables_have_24_bits_with_16_bit_operands),
+		vcpu_unit_test(quotients_at_their_ends),
 		vcpu_unit_test(lock_is_for_memory),
 		vcpu_unit_test(protected_loads_check),
 		vcpu_unit_test(far_jumps_check),
+		vcpu_unit_test(what_mov_ss_blocks_is_interpreted_too),
 		vcpu_unit_test(gates_deliver),
 	};
 

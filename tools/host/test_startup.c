@@ -206,6 +206,7 @@ static uint64_t read_field(const void *context, uint32_t n)
 static void needed_is_what_the_entry_checks_refuse(void **state)
 {
 	static const uint32_t attr[] = {ATTR_DATA16, ATTR_CODE16, SEG_UNUSABLE, 0x8b, 0x82, 0xc093, 0xa09b, 0xf3, 0x83, 0x9f};
+	static const uint32_t limit[] = {0xffff, 0xffffffff, 0x7fffe};
 	struct vcpu *v = &((struct vcpu_test *)*state)->v;
 	uint64_t seed = 12, right = 0;
 	const struct segment reset[2] = {v->seg[LDTR], v->seg[TR]};
@@ -223,7 +224,7 @@ static void needed_is_what_the_entry_checks_refuse(void **state)
 			else
 				v->seg[s] = (struct segment){
 					.selector = (uint16_t)(x >> 32 & (s >= LDTR ? 0xfff8 : x >> 62 ? 0xfffc : 0xffff)),
-					.limit = x >> 20 & 1 ? 0xffffffff : 0xffff,
+					.limit = limit[(x >> 20) % 3],
 					.attr = attr[(x >> 8) % 10] ^ (x >> 24 & 3 ? 0 : 1u << (x >> 56) % 8),
 				};
 		}
@@ -233,6 +234,10 @@ static void needed_is_what_the_entry_checks_refuse(void **state)
 		right += !interpret_needed(v);
 	}
 	assert_true(right > CHECKS / 100);
+	vcpu_reset_multiboot(v, 0, 0, 0);
+	assert_false(interpret_needed(v));
+	v->cr0 = CR0_ET;
+	assert_true(interpret_needed(v));
 }
 
 int main(void)
