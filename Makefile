@@ -50,6 +50,7 @@ IMAGES += kick
 IMAGES += bootstate
 IMAGES += greedy
 IMAGES += mmio
+IMAGES += realmode
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
@@ -140,6 +141,7 @@ $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest
 
 $(BUILD)/guest/smp_storm.elf $(BUILD)/guest/scale.elf $(BUILD)/guest/kick.elf: $(BUILD)/guest/smp.o
 $(BUILD)/guest/mmio.elf: $(BUILD)/guest/mmio_engine.o
+$(BUILD)/guest/realmode.elf: $(BUILD)/guest/realmode_engine.o
 $(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
 
 # ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----
@@ -170,7 +172,7 @@ $(BUILD)/host/$1/%: $(BUILD)/host/$1/tools/host/%.o $(BUILD)/host/$1/lib.a
 	$$(call say,CC)
 	$$(Q)$(HOSTCC) -pthread $(HOST_$1) $$(WRAP) $$^ $$(WITH) -lcmocka -o $$@
 
-$(BUILD)/host/$1/test_insn_zydis: WITH := -lZydis
+$(BUILD)/host/$1/test_insn_zydis $(BUILD)/host/$1/test_insn_all_zydis: WITH := -lZydis
 $(BUILD)/host/$1/test_lapic_timer: WRAP := -Wl$(comma)--wrap=host_clock
 $(BUILD)/host/$1/torture: WRAP := $(addprefix -Wl$(comma)--wrap=,slab_alloc slab_free chain_add_many chain_remove)
 $(BUILD)/host/$1/torture: $(BUILD)/host/$1/tools/host/torture_count.o
@@ -251,7 +253,7 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 	done
 
 # The emulator under AFL++, with sanitizers.
-FUZZED := tools/host/fuzz_emulate.c $(wildcard guest/insn*.c guest/emulate*.c) guest/alu.c guest/segment.c guest/vcpu.c
+FUZZED := tools/host/fuzz_emulate.c $(wildcard guest/insn*.c guest/emulate*.c guest/alu*.c) guest/segment.c guest/vcpu.c
 $(BUILD)/fuzz_emulate: $(FUZZED) $(wildcard guest/*.h) | deps-fuzz
 	$(call say,CC)
 	$(Q)AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast -std=gnu11 -g -O2 -Wall -Wextra -I. \

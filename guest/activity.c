@@ -6,6 +6,7 @@
  * It is kept by whoever turns `asleep`: the owner sets it and then takes itself away; who wakes it adds it and then clears
  * `asleep`, or takes back what it added if another was there first. Between the two the count is too high, never too low: the
  * owner too wakes itself, and what it is woken by may be asleep by then. */
+#include "guest/startup.h"
 #include "guest/vm.h"
 
 void vcpu_attract(struct vcpu *v)
@@ -57,26 +58,38 @@ bool vm_start_vcpu(struct vm *vm, uint32_t index, uint32_t entry)
 	return true;
 }
 
+/* Did it work out? What cannot end the guest may be tried again. */
+static bool done(struct vcpu *v, enum cr_outcome o, const char *reason)
+{
+	if (o != CR_DONE && o != CR_RETRY)
+		vm_end_fail(v->vm, "crash: %s", reason ? reason : "INIT");
+	return o != CR_RETRY;
+}
+
 /* INIT: it waits for a start-up. False: not now. */
 static bool take_init(struct vcpu *v)
 {
+	const char *reason = 0;
+
 	if (v->index == 0) {
 		vm_end_fail(v->vm, "reset: INIT of the boot processor");
 		return true;
 	}
-	if (!vcpu_reset_init(v))
+	if (!done(v, vcpu_reset_init(v, &reason), reason))
 		return false;
 	lapic_reset(v);
-	v->activity = VCPU_OFF;
 	return true;
 }
 
 /* Of a vCPU that is off. */
 static void take_start(struct vcpu *v, uint32_t signals)
 {
+	const char *reason = 0;
+
 	if (signals & SIGNAL_STARTUP) {
 		store_relaxed(&v->start_claimed, 1);
-		vcpu_reset_startup(v, (uint8_t)load_relaxed(&v->startup));
+		if (!done(v, vcpu_reset_startup(v, (uint8_t)load_relaxed(&v->startup), &reason), reason))
+			vcpu_signal(v, SIGNAL_STARTUP);
 	} else if (signals & SIGNAL_START) {
 		vcpu_reset_multiboot(v, v->start_entry, 0, v->index);
 	}

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/alu.h"
 
-/* PF, ZF and SF of a result. */
-static uint64_t of_result(uint64_t r, unsigned bytes)
+uint64_t alu_result(uint64_t r, unsigned bytes)
 {
 	uint64_t low = insn_wrap(r, bytes);
 
@@ -22,7 +21,7 @@ static uint64_t add(uint64_t a, uint64_t b, bool carry, unsigned bytes, uint64_t
 {
 	uint64_t r = a + b + carry;
 
-	*flags = of_result(r, bytes) | of_carries((a & b) | ((a | b) & ~r), bytes);
+	*flags = alu_result(r, bytes) | of_carries((a & b) | ((a | b) & ~r), bytes);
 	return r;
 }
 
@@ -30,7 +29,7 @@ static uint64_t sub(uint64_t a, uint64_t b, bool borrow, unsigned bytes, uint64_
 {
 	uint64_t r = a - b - borrow;
 
-	*flags = of_result(r, bytes) | of_carries((~a & b) | ((~a | b) & r), bytes);
+	*flags = alu_result(r, bytes) | of_carries((~a & b) | ((~a | b) & r), bytes);
 	return r;
 }
 
@@ -82,7 +81,7 @@ uint64_t alu(enum insn_op op, uint64_t a, uint64_t b, unsigned bytes, uint64_t *
 	case INSN_OR:
 	case INSN_XOR:
 		left = op == INSN_OR ? a | b : op == INSN_XOR ? a ^ b : a & b;
-		status = of_result(left, bytes);
+		status = alu_result(left, bytes);
 		r = op == INSN_TEST ? a : left;
 		break;
 	case INSN_NOT:

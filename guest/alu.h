@@ -19,7 +19,24 @@
  * operand. */
 uint64_t alu(enum insn_op op, uint64_t a, uint64_t b, unsigned bytes, uint64_t *flags);
 
-/* A condition of SETcc or CMOVcc, 0 … 15. */
+/* PF, ZF and SF of the result r. */
+uint64_t alu_result(uint64_t r, unsigned bytes);
+
+/* a rotated or shifted by `count`, of which the low five bits count, six where bytes is 8. op: INSN_ROL … INSN_SAR. No flags
+ * change where that is 0. OF is as for one bit whatever the count, AF is clear after shifts. */
+uint64_t alu_shift(enum insn_op op, uint64_t a, uint64_t count, unsigned bytes, uint64_t *flags);
+/* The same for INSN_SHLD and INSN_SHRD, the bits that come in being b's. bytes: 2, 4, 8. */
+uint64_t alu_shift_double(enum insn_op op, uint64_t a, uint64_t b, uint64_t count, unsigned bytes, uint64_t *flags);
+
+/* low * b as high:low, each of `bytes` bytes; CF and OF. op: INSN_MUL or INSN_IMUL. */
+void alu_multiply(enum insn_op op, uint64_t *low, uint64_t *high, uint64_t b, unsigned bytes, uint64_t *flags);
+/* high:low by b: quotient to low, remainder to high. False: #DE, and nothing has changed. op: INSN_DIV or INSN_IDIV. */
+bool alu_divide(enum insn_op op, uint64_t *low, uint64_t *high, uint64_t b, unsigned bytes);
+
+/* AX after INSN_DAA … INSN_AAD, with `base` of the last two. AAM's must not be 0. What is undefined of the flags is clear. */
+uint16_t alu_decimal(enum insn_op op, uint16_t ax, uint8_t base, uint64_t *flags);
+
+/* A condition of SETcc, CMOVcc or Jcc, 0 … 15. */
 bool alu_condition(unsigned condition, uint64_t flags);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/cr.h"
 #include "guest/cpuid.h"
+#include "guest/interpret.h"
 
 /* CR0 bits that exist; others below bit 32 are ignored, above they fault. */
 #define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
@@ -84,6 +85,16 @@ static bool toggle_pg(const struct vcpu *v, struct mmu_paging *p)
 	return true;
 }
 
+/* To real mode, or from it; paging is off before and after, or on from here. */
+__attribute__((noinline)) static enum cr_outcome toggle_pe(struct vcpu *v, struct mmu_paging p, const char **reason)
+{
+	enum cr_outcome o = set_paging(v, p, (p.cr0 ^ v->cr0) & CR0_LOADS_PDPTES, reason);
+
+	if (o == CR_DONE)
+		interpret_update(v);
+	return o;
+}
+
 enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason)
 {
 	struct mmu_paging p = paging_now(v);
@@ -95,10 +106,8 @@ enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason
 		return CR_FAULT;
 	if ((p.cr0 ^ v->cr0) & CR0_PG && !toggle_pg(v, &p))
 		return CR_FAULT;
-	if (!(p.cr0 & CR0_PE)) {
-		*reason = "real mode (CR0.PE=0) is not supported yet";
-		return CR_END;
-	}
+	if ((p.cr0 ^ v->cr0) & CR0_PE)
+		return toggle_pe(v, p, reason);
 	if ((p.cr0 ^ v->cr0) & (CR0_PAGING | (pae_paging(&p) ? CR0_LOADS_PDPTES : 0)))
 		return set_paging(v, p, (p.cr0 ^ v->cr0) & CR0_LOADS_PDPTES, reason);
 	v->cr0 = p.cr0;
@@ -165,6 +174,15 @@ enum cr_outcome cr_write_efer(struct vcpu *v, uint64_t value, const char **reaso
 	v->efer = p.efer;
 	v->changed |= VCPU_CONTROL;
 	return CR_DONE;
+}
+
+enum cr_outcome cr_reset(struct vcpu *v, const char **reason)
+{
+	struct mmu_paging p = paging_now(v);
+
+	p.cr0 = (v->cr0 & (CR0_CD | CR0_NW)) | CR0_ET;
+	p.cr3 = p.cr4 = p.efer = 0;
+	return set_paging(v, p, false, reason);
 }
 
 enum cr_outcome cr_write_xcr(struct vcpu *v, uint32_t index, uint64_t value)

@@ -27,13 +27,15 @@ enum cr_outcome {
 };
 
 /* Each leaves v as it was unless it returns CR_DONE or CR_FLUSH. VCPU_CONTROL must not be stale (but for CR3, CR8 and XCR0), for
- * CR0 VCPU_SEGMENTS neither. *reason is a string constant. Outside sections and locks. (SDM vol. 3, 2.5, 4.1.2, 9.8.5;
+ * CR0 VCPU_SEGMENTS neither where PG changes, or PE becomes 1. A change of CR0.PE may set v->interpret or clear it. *reason is a string constant. Outside sections and locks. (SDM vol. 3, 2.5, 4.1.2, 9.8.5;
  * vol. 2, MOV CR, WRMSR.) */
 enum cr_outcome cr_write_cr0(struct vcpu *v, uint64_t value, const char **reason);
 enum cr_outcome cr_write_cr3(struct vcpu *v, uint64_t value, const char **reason);
 enum cr_outcome cr_write_cr4(struct vcpu *v, uint64_t value, const char **reason);
 enum cr_outcome cr_write_cr8(struct vcpu *v, uint64_t value);
 enum cr_outcome cr_write_efer(struct vcpu *v, uint64_t value, const char **reason);
+/* All of them as INIT leaves them (SDM vol. 3, table 9-1): real mode, CR0.CD and NW as they were. Never CR_FAULT. */
+enum cr_outcome cr_reset(struct vcpu *v, const char **reason);
 /* XSETBV with ECX = index; the caller checked CPL and CR4.OSXSAVE. */
 enum cr_outcome cr_write_xcr(struct vcpu *v, uint32_t index, uint64_t value);
 

@@ -116,7 +116,12 @@ static uint64_t result(const struct vcpu *v, const struct insn *i, uint64_t a, u
 		return b;
 	case INSN_CMPXCHG:
 		return compare_exchange(v, i, a, b, e);
+	case INSN_SHLD:
+	case INSN_SHRD:
+		return alu_shift_double(i->op, a, b, i->by_cl ? v->gpr[RCX] : i->immediate, i->bytes, &e->flags);
 	default:
+		if (i->op >= INSN_ROL && i->op <= INSN_SAR)
+			return alu_shift(i->op, a, i->by_cl ? v->gpr[RCX] : b, i->bytes, &e->flags);
 		return alu(i->op, a, b, i->bytes, &e->flags);
 	}
 }
@@ -162,6 +167,18 @@ static void commit(struct vcpu *v, const struct insn *i, const struct effect *e)
 	vcpu_skip(v, i->length);
 }
 
+/* The operand is a register. */
+static enum emulate_outcome on_register(struct vcpu *v, const struct insn *i)
+{
+	uint64_t old[2] = {step_rm(v, i)};
+	struct effect e = effect_of(v, i, old);
+
+	commit(v, i, &e);
+	if (writes(i) && !e.sets_implied) /* CMPXCHG's that differs stays, its upper half too */
+		step_set_rm(v, i, e.memory[0], i->op == INSN_MOV_SEG ? i->operand_bytes : i->bytes);
+	return EMULATE_DONE;
+}
+
 /* EMULATE_AGAIN: another has written the operand meanwhile. */
 static enum emulate_outcome try(const struct step *s, uint64_t at)
 {
@@ -193,6 +210,8 @@ enum emulate_outcome emulate(
 
 	if (i->form == INSN_STRING)
 		return step_string(&s);
+	if (!i->memory)
+		return on_register(v, i);
 	o = step_find(&s, i->seg, offset_of(v, i), writes(i), &at);
 	if (i->bytes == PAIR_BYTES && at % PAIR_BYTES) {
 		*fault = (struct emulate_fault){.vector = VECTOR_GP};

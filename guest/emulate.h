@@ -14,9 +14,11 @@ enum emulate_outcome {
 	EMULATE_FAULT, /* *fault is to be injected. Nothing has changed but, of a REP, the iterations before */
 	EMULATE_AGAIN, /* waits for another flow: nothing has changed, the same call later */
 	EMULATE_END,   /* memory's own: the guest cannot go on, and memory knows why */
+	EMULATE_EXIT,  /* interpret()'s alone, as the next: nothing has changed, what the instruction does is an exit's handler's */
+	EMULATE_UNKNOWN, /* nothing has changed: it is not interpreted */
 };
 
-/* #PF (cr2 counts), #GP or #SS; each has an error code. */
+/* emulate()'s: #PF (cr2 counts), #GP or #SS; each has an error code. */
 struct emulate_fault {
 	uint8_t vector;
 	uint32_t error;
@@ -39,7 +41,7 @@ struct emulate_memory {
 	void *context;
 };
 
-/* Carries out i, which insn_decode_memory made of the bytes at v's RIP. Every instruction that reads and writes its
+/* Carries out i, which insn_decode_memory made of the bytes at v's RIP, or insn_decode_all with the same operation. Every instruction that reads and writes its
  * operand does so in one atomic step, with LOCK or without. Changes registers, RFLAGS and RIP of v, and queues what
  * follows from RFLAGS.TF. No part of v but VCPU_CR2, _TABLES, _DEBUG and _MSRS may be stale. Of data breakpoints and of
  * #AC it knows nothing. Outside sections and locks if m asks for that. */

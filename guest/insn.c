@@ -53,15 +53,22 @@ static bool plain(struct insn *i, enum insn_op op)
 	return true;
 }
 
-static bool by_opcode(struct insn_reader *r, unsigned mode, const struct insn_prefixes *x, unsigned opcode, struct insn *i)
+static uint8_t io_bytes(unsigned opcode, const struct insn *i)
+{
+	return opcode & 1 ? i->operand_bytes == 2 ? 2 : 4 : 1;
+}
+
+bool insn_exiting(struct insn_reader *r, unsigned mode, const struct insn_prefixes *x, unsigned opcode, struct insn *i)
 {
 	switch (opcode) {
 	case 0x6c:
 	case 0x6d:
+		i->bytes = io_bytes(opcode, i);
 		i->seg = ES;
 		return plain(i, INSN_INS);
 	case 0x6e:
 	case 0x6f:
+		i->bytes = io_bytes(opcode, i);
 		i->seg = x->seg == INSN_NO_SEG ? DS : x->seg;
 		return plain(i, INSN_OUTS);
 	case 0xf1:
@@ -97,5 +104,5 @@ static bool by_opcode(struct insn_reader *r, unsigned mode, const struct insn_pr
 
 enum insn_outcome insn_decode(unsigned mode, const uint8_t *p, unsigned n, struct insn *out)
 {
-	return insn_decode_by(by_opcode, mode, p, n, out);
+	return insn_decode_by(insn_exiting, mode, p, n, out);
 }

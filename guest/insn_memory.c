@@ -214,6 +214,7 @@ static bool operands(struct insn_reader *r, unsigned mode, const struct insn_pre
 	struct insn *i, uint8_t modrm)
 {
 	insn_modrm(r, mode, x, i, modrm);
+	insn_rm_high(x, i);
 	set_reg(i, modrm >> 3 & 7, x);
 	switch (e->shape) {
 	case MEMORY_REG:
@@ -234,10 +235,12 @@ static bool operands(struct insn_reader *r, unsigned mode, const struct insn_pre
 		i->form = INSN_MEMORY_ALONE;
 		break;
 	}
-	return i->memory && (e->op != INSN_MOV_SEG || i->reg % 8 <= GS);
+	if (!i->memory && (x->lock || e->size == PAIR || e->flags & NO_PREFIX))
+		return false;
+	return e->op != INSN_MOV_SEG || i->reg % 8 <= GS;
 }
 
-static bool by_entry(
+bool insn_by_table(
 	struct insn_reader *r, unsigned mode, const struct insn_prefixes *x, unsigned opcode, struct insn *i)
 {
 	const struct entry *e = &opcodes[opcode];
@@ -271,7 +274,12 @@ static bool by_entry(
 	}
 }
 
+static bool in_memory(struct insn_reader *r, unsigned mode, const struct insn_prefixes *x, unsigned opcode, struct insn *i)
+{
+	return insn_by_table(r, mode, x, opcode, i) && (i->memory || i->form == INSN_STRING);
+}
+
 enum insn_outcome insn_decode_memory(unsigned mode, const uint8_t *p, unsigned n, struct insn *out)
 {
-	return insn_decode_by(by_entry, mode, p, n, out);
+	return insn_decode_by(in_memory, mode, p, n, out);
 }

@@ -115,6 +115,13 @@ void insn_modrm(struct insn_reader *r, unsigned mode, const struct insn_prefixes
 		i->seg = i->has_base && (i->base == RSP || i->base == RBP) ? SS : DS;
 }
 
+void insn_rm_high(const struct insn_prefixes *x, struct insn *i)
+{
+	i->rm_high = !i->memory && i->bytes == 1 && !x->rex && i->rm >= 4;
+	if (i->rm_high)
+		i->rm -= 4;
+}
+
 static unsigned read_opcode(struct insn_reader *r, unsigned mode, struct insn_prefixes *x, struct insn *out)
 {
 	unsigned opcode = read_prefixes(r, mode, x);

@@ -44,6 +44,10 @@ void insn_modrm(struct insn_reader *r, unsigned mode, const struct insn_prefixes
  * begins with the sizes that follow from the prefixes and mode (2, 4, 8). */
 typedef bool insn_decoder(
 	struct insn_reader *r, unsigned mode, const struct insn_prefixes *x, unsigned opcode, struct insn *i);
+/* insn.c's: the instructions that exit; insn_memory.c's table, with operands in registers too. */
+insn_decoder insn_exiting, insn_by_table;
+/* Register rm of a byte: without REX, 4 … 7 are AH, CH, DH and BH. */
+void insn_rm_high(const struct insn_prefixes *x, struct insn *i);
 /* Decodes n bytes at p, of which no more count than an instruction may have. */
 enum insn_outcome insn_decode_by(insn_decoder *decoder, unsigned mode, const uint8_t *p, unsigned n, struct insn *out);
 

@@ -40,7 +40,7 @@ static void reset(struct vcpu *v, uint32_t entry, uint16_t code, uint16_t data, 
 	v->mtrr_def_type = 0;
 	v->tsc_offset = 0;
 	v->event.type = EVENT_NONE;
-	v->interrupt_shadow = v->nmi_blocked = v->window = v->nmi_window = false;
+	v->interrupt_shadow = v->nmi_blocked = v->window = v->nmi_window = v->interpret = false;
 	v->activity = VCPU_RUNNABLE;
 	v->stale = 0;
 	v->changed = VCPU_ALL;
@@ -76,22 +76,6 @@ bool vcpu_reset_linux64(struct vcpu *v, uint32_t entry, uint32_t boot_params, st
 	v->cr4 = p.cr4;
 	v->efer = p.efer;
 	return true;
-}
-
-bool vcpu_reset_init(struct vcpu *v)
-{
-	struct mmu_paging p = {.cr0 = CR0_PE | CR0_ET};
-	struct mmu_fault f;
-
-	if (mmu_set_paging(&v->mmu, &p, &f) != MMU_RESUME)
-		return false;
-	vcpu_reset_multiboot(v, 0, 0, 0);
-	return true;
-}
-
-void vcpu_reset_startup(struct vcpu *v, uint8_t vector)
-{
-	vcpu_reset_multiboot(v, (uint32_t)vector << 12, 0, 0);
 }
 
 /* Classes of SDM vol. 3 table 6-4. */

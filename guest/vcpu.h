@@ -103,6 +103,9 @@ struct vcpu {
 		tsc_aux, mtrr_def_type;
 	uint64_t tsc_offset; /* the guest's TSC less the host's */
 
+	bool real_native; /* the hardware enters real mode; the backend's, before the first entry */
+	bool interpret;   /* this state is not entered: interpret.h. While it is set, VCPU_CONTROL is in `changed` */
+
 	bool held; /* gdb has it stand still; changed while it does */
 	struct vcpu_step step;
 
@@ -180,11 +183,6 @@ enum {
  * info, EIP = entry (Multiboot Specification 0.6.96, 3.2); all else as after reset. The MMU's side is in that state
  * already. Further vCPUs start so too, with EAX = 0 and EBX = index. */
 void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32_t info);
-
-/* INIT (SDM vol. 3, table 9-1): it waits for a start-up then. False: not now, nothing was changed. The start-up: real mode at
- * vector << 12. On its CPU, outside sections and locks. */
-bool vcpu_reset_init(struct vcpu *v);
-void vcpu_reset_startup(struct vcpu *v, uint8_t vector);
 
 /* Puts it in the state of Linux's 32-bit or 64-bit entry (The Linux/x86 Boot Protocol): flat segments of those selectors,
  * which the GDT describes, RSI = boot_params, RIP = entry; all else as after reset, the MMU's side included. 64-bit: in

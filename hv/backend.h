@@ -9,6 +9,7 @@ enum exit_reason {
 	EXIT_OTHER, /* name says what */
 	EXIT_NONE,  /* between two exits: the shadow root was to be loaded */
 	EXIT_ASKED, /* the entry was not made: this CPU is asked for something else */
+	EXIT_INTERPRET, /* the entry was not made: v->interpret */
 	/* of no instruction */
 	EXIT_PAGE_FAULT, /* page_fault */
 	EXIT_EXCEPTION,  /* exception: the guest's own, to be injected */

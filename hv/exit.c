@@ -141,6 +141,8 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 	case EXIT_NMI:
 	case EXIT_ASKED:
 		return runner_asked() ? NEXT_YIELD : NEXT_ENTER;
+	case EXIT_INTERPRET:
+		return exit_interpret(r, e);
 	case EXIT_INTERRUPT_WINDOW:
 		vcpu_want_window(r->v, false);
 		store_relaxed(&r->v->attention, 1);

@@ -5,57 +5,6 @@
 #include "hv/fetch.h"
 #include "hv/operand.h"
 
-static enum emulate_outcome memory_read(
-	void *runner, uint64_t a, void *to, unsigned bytes, bool write, struct emulate_fault *f)
-{
-	struct runner *r = runner;
-	struct operand o;
-	enum emulate_outcome done = operand_locate(r->v, a, bytes, write, &o, f);
-
-	if (done == EMULATE_DONE)
-		operand_copy(r, &o, to, false);
-	return done;
-}
-
-static enum emulate_outcome memory_write(
-	void *runner, uint64_t a, const void *from, unsigned bytes, struct emulate_fault *f)
-{
-	struct runner *r = runner;
-	uint8_t data[EMULATE_BYTES_MAX];
-	struct operand o;
-	enum emulate_outcome done = operand_locate(r->v, a, bytes, true, &o, f);
-
-	__builtin_memcpy(data, from, bytes);
-	if (done == EMULATE_DONE)
-		operand_copy(r, &o, data, true);
-	return done;
-}
-
-/* One atomic step in RAM. What crosses a page, whose frames need not be neighbours, and what a device has, is stored plainly:
- * between the instruction's own read and this another vCPU may come. */
-static enum emulate_outcome memory_exchange(void *runner, uint64_t a, const void *expected, const void *value,
-	unsigned bytes, struct emulate_fault *f)
-{
-	struct runner *r = runner;
-	uint8_t guess[EMULATE_BYTES_MAX], data[EMULATE_BYTES_MAX];
-	struct operand o;
-	enum emulate_outcome done = operand_locate(r->v, a, bytes, true, &o, f);
-
-	if (done != EMULATE_DONE)
-		return done;
-	__builtin_memcpy(guess, expected, bytes);
-	__builtin_memcpy(data, value, bytes);
-	switch (o.bytes[1] ? MMU_NO_RAM : mmu_cmpxchg(&r->vm->mmu, o.at[0], guess, data, bytes)) {
-	case MMU_EXCHANGED:
-		return EMULATE_DONE;
-	case MMU_DIFFERS:
-		return EMULATE_AGAIN;
-	default:
-		operand_copy(r, &o, data, true);
-		return EMULATE_DONE;
-	}
-}
-
 static enum runner_next unknown(struct runner *r, struct exit *e, const struct fetch *x, gpa_t a)
 {
 	char text[3 * INSN_BYTES_MAX + 1] = "";
@@ -105,7 +54,7 @@ static bool decode(struct runner *r, struct exit *e, gpa_t a, struct insn *i, en
 
 enum runner_next exit_emulate(struct runner *r, struct exit *e, gpa_t a)
 {
-	const struct emulate_memory memory = {memory_read, memory_write, memory_exchange, r};
+	const struct emulate_memory memory = operand_memory(r);
 	struct vcpu *v = r->v;
 	struct emulate_fault f;
 	enum emulate_outcome o;

@@ -171,21 +171,88 @@ static void fill_operand(const struct vcpu *v, const struct insn *i, struct exit
 	}
 }
 
+/* e->reason is what i exits for, and its numbers are known. */
+static enum runner_next handle(struct runner *r, struct exit *e, const struct insn *i)
+{
+	e->length = i->length;
+	if (i->op == INSN_SMSW)
+		return smsw(r, e, i);
+	if (i->op == INSN_LMSW)
+		return lmsw(r, e, i);
+	fill_operand(r->v, i, e);
+	return exit_handle(r, e);
+}
+
 enum runner_next exit_instruction(struct runner *r, struct exit *e)
 {
-	struct vcpu *v = r->v;
 	enum runner_next next;
 	struct insn i;
 
-	guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_CONTROL);
+	guests.backend->fetch(r->v, VCPU_SEGMENTS | VCPU_CONTROL);
 	if (!decode(r, e, &i, &next))
 		return next;
 	e->reason = e->decodes;
-	e->length = i.length;
-	if (i.op == INSN_SMSW)
-		return smsw(r, e, &i);
-	if (i.op == INSN_LMSW)
-		return lmsw(r, e, &i);
-	fill_operand(v, &i, e);
-	return exit_handle(r, e);
+	return handle(r, e, &i);
+}
+
+/* IN … OUTS. */
+static void fill_io(const struct vcpu *v, const struct insn *i, struct exit_io *io)
+{
+	*io = (struct exit_io){
+		.port = (uint16_t)(i->form == INSN_IMMEDIATE ? i->immediate : v->gpr[RDX]),
+		.size = i->bytes == 8 ? 4 : i->bytes,
+		.write = i->op == INSN_OUT || i->op == INSN_OUTS,
+		.string = i->op == INSN_INS || i->op == INSN_OUTS,
+		.rep = i->rep != INSN_ONCE,
+	};
+}
+
+enum runner_next exit_interpreted(struct runner *r, struct exit *e, const struct insn *i)
+{
+	static const uint8_t reason[] = {
+		[INSN_CPUID] = EXIT_CPUID,
+		[INSN_HLT] = EXIT_HLT,
+		[INSN_INVD] = EXIT_NOP,
+		[INSN_WBINVD] = EXIT_NOP,
+		[INSN_RDMSR] = EXIT_RDMSR,
+		[INSN_WRMSR] = EXIT_WRMSR,
+		[INSN_XSETBV] = EXIT_XSETBV,
+		[INSN_ICEBP] = EXIT_EXCEPTION,
+		[INSN_SVM] = EXIT_UNDEFINED,
+		[INSN_CLTS] = EXIT_CR_WRITE,
+		[INSN_INS] = EXIT_IO,
+		[INSN_OUTS] = EXIT_IO,
+		[INSN_FROM_CR] = EXIT_CR_READ,
+		[INSN_TO_CR] = EXIT_CR_WRITE,
+		[INSN_FROM_DR] = EXIT_DR_READ,
+		[INSN_TO_DR] = EXIT_DR_WRITE,
+		[INSN_SMSW] = EXIT_CR_READ,
+		[INSN_LMSW] = EXIT_CR_WRITE,
+		[INSN_INVLPG] = EXIT_INVLPG,
+		[INSN_IN] = EXIT_IO,
+		[INSN_OUT] = EXIT_IO,
+		[INSN_RDPMC] = EXIT_PRIVILEGED,
+	};
+
+	e->reason = reason[i->op];
+	switch (e->reason) {
+	case EXIT_CR_READ:
+	case EXIT_CR_WRITE:
+		e->cr.number = i->op == INSN_FROM_CR || i->op == INSN_TO_CR ? i->reg : 0;
+		break;
+	case EXIT_DR_READ:
+	case EXIT_DR_WRITE:
+		e->dr.number = i->reg;
+		break;
+	case EXIT_IO:
+		fill_io(r->v, i, &e->io);
+		break;
+	case EXIT_EXCEPTION:
+		e->exception.vector = VECTOR_DB;
+		e->exception.has_error = false;
+		break;
+	default:
+		break;
+	}
+	return handle(r, e, i);
 }

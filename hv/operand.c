@@ -70,3 +70,59 @@ void operand_copy(struct runner *r, const struct operand *o, void *value, bool w
 		if (!(write ? mmu_write(m, o->at[i], p, o->bytes[i]) : mmu_read(m, o->at[i], p, o->bytes[i])))
 			mmio_access(&r->vm->mmio, r->v, o->at[i], o->bytes[i], write, p);
 }
+
+static enum emulate_outcome memory_read(
+	void *runner, uint64_t a, void *to, unsigned bytes, bool write, struct emulate_fault *f)
+{
+	struct runner *r = runner;
+	struct operand o;
+	enum emulate_outcome done = operand_locate(r->v, a, bytes, write, &o, f);
+
+	if (done == EMULATE_DONE)
+		operand_copy(r, &o, to, false);
+	return done;
+}
+
+static enum emulate_outcome memory_write(
+	void *runner, uint64_t a, const void *from, unsigned bytes, struct emulate_fault *f)
+{
+	struct runner *r = runner;
+	uint8_t data[EMULATE_BYTES_MAX];
+	struct operand o;
+	enum emulate_outcome done = operand_locate(r->v, a, bytes, true, &o, f);
+
+	__builtin_memcpy(data, from, bytes);
+	if (done == EMULATE_DONE)
+		operand_copy(r, &o, data, true);
+	return done;
+}
+
+/* One atomic step in RAM. What crosses a page, whose frames need not be neighbours, and what a device has, is stored plainly:
+ * between the instruction's own read and this another vCPU may come. */
+static enum emulate_outcome memory_exchange(void *runner, uint64_t a, const void *expected, const void *value,
+	unsigned bytes, struct emulate_fault *f)
+{
+	struct runner *r = runner;
+	uint8_t guess[EMULATE_BYTES_MAX], data[EMULATE_BYTES_MAX];
+	struct operand o;
+	enum emulate_outcome done = operand_locate(r->v, a, bytes, true, &o, f);
+
+	if (done != EMULATE_DONE)
+		return done;
+	__builtin_memcpy(guess, expected, bytes);
+	__builtin_memcpy(data, value, bytes);
+	switch (o.bytes[1] ? MMU_NO_RAM : mmu_cmpxchg(&r->vm->mmu, o.at[0], guess, data, bytes)) {
+	case MMU_EXCHANGED:
+		return EMULATE_DONE;
+	case MMU_DIFFERS:
+		return EMULATE_AGAIN;
+	default:
+		operand_copy(r, &o, data, true);
+		return EMULATE_DONE;
+	}
+}
+
+struct emulate_memory operand_memory(struct runner *r)
+{
+	return (struct emulate_memory){memory_read, memory_write, memory_exchange, r};
+}

@@ -27,5 +27,7 @@ void operand_copy(struct runner *r, const struct operand *o, void *value, bool w
 /* What a fault or other outcome of an operand that was not accessed leads to; not of EMULATE_DONE. */
 enum runner_next operand_refused(
 	struct runner *r, struct exit *e, enum emulate_outcome o, const struct emulate_fault *f);
+/* Memory as the instructions carried out for r's vCPU see it. */
+struct emulate_memory operand_memory(struct runner *r);
 
 #endif

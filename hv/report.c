@@ -12,6 +12,7 @@ const char *const reason_names[EXIT_REASONS] = {
 	[EXIT_OTHER] = "other",
 	[EXIT_NONE] = "none",
 	[EXIT_ASKED] = "not entered",
+	[EXIT_INTERPRET] = "interpreted",
 	[EXIT_PAGE_FAULT] = "page fault",
 	[EXIT_EXCEPTION] = "exception",
 	[EXIT_INTERRUPT] = "host interrupt",
@@ -91,7 +92,7 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 	va_end(args);
 	log_wait_room();
 	guests.backend->fetch(v, VCPU_ALL);
-	if (e->reason != EXIT_NONE)
+	if (e->reason != EXIT_NONE && e->reason != EXIT_INTERPRET)
 		guests.backend->describe(v, e);
 	host_log(HOST_ERROR, "%s: %s", r->vm->config.name, reason);
 	host_log(HOST_ERROR, "%s: VM exit of vCPU %u: %s (%u), qualification 0x%lx, instruction length %u, exits so far %lu",

@@ -97,6 +97,11 @@ enum runner_next exit_retry(struct runner *r, const struct exit *e);
 
 /* exit_insn.c: EXIT_INSTRUCTION. */
 enum runner_next exit_instruction(struct runner *r, struct exit *e);
+/* Of instruction i, which interpret() said is an exit's: e becomes that exit. */
+struct insn;
+enum runner_next exit_interpreted(struct runner *r, struct exit *e, const struct insn *i);
+/* exit_interpret.c: EXIT_INTERPRET, a turn of the interpreter. */
+enum runner_next exit_interpret(struct runner *r, struct exit *e);
 /* exit_emulate.c: of EXIT_PAGE_FAULT e, to address a, the instruction is to be carried out here. */
 enum runner_next exit_emulate(struct runner *r, struct exit *e, gpa_t a);
 /* exit_io.c */

@@ -93,6 +93,7 @@ static bool svm_vcpu_create(struct vcpu *v)
 	x->shared_asid = asid == last;
 	svm_setup(x->vmcb, asid);
 	v->backend = x;
+	v->real_native = true;
 	return true;
 }
 

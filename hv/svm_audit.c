@@ -73,7 +73,7 @@ static const char *audit_injection(const struct vmcb *m)
 		return "15.20: event type";
 	if (type == EVENT_TYPE_EXCEPTION && (vector > 31 || NO_EXCEPTION >> vector & 1))
 		return "15.20: vector of no exception";
-	if (error != (type == EVENT_TYPE_EXCEPTION && WITH_ERROR >> vector & 1))
+	if (error != (m->cr0 & CR0_PE && type == EVENT_TYPE_EXCEPTION && WITH_ERROR >> vector & 1))
 		return "15.20: error code against vector";
 	if (error && e >> EVENT_ERROR_SHIFT > ERROR_CODE_MAX)
 		return "Umbra: error code";
@@ -108,8 +108,10 @@ static const char *audit_registers(const struct vmcb *m, const struct svm_cap *c
 		return "15.5.1: long mode without CR0.PE";
 	if (lme && pg && m->seg[CS].attr & VMCB_SEG_L && m->seg[CS].attr & VMCB_SEG_DB)
 		return "15.5.1: CS.L with CS.D in long mode";
-	if (!(m->cr0 & CR0_PE) || !pg || !(m->cr0 & CR0_WP))
-		return "Umbra: real CR0.PE, PG and WP are 1";
+	if (!pg || !(m->cr0 & CR0_WP))
+		return "Umbra: real CR0.PG and WP are 1";
+	if (!(m->cr0 & CR0_PE) && (m->cpl || m->rflags & RFLAGS_VM))
+		return "Umbra: real mode is at CPL 0";
 	if (!(m->cr4 & CR4_PAE) || m->cr4 & (CR4_PCIDE | CR4_PGE))
 		return "Umbra: real CR4.PAE is 1, PCIDE and PGE are 0";
 	if (!(m->efer & EFER_NXE))

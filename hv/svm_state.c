@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* struct vcpu to the VMCB and back.
  *
- * Real CR0.PE=PG=WP=1, CR4.PAE=1, EFER.NXE=1, always: the shadow's tables need them. Accesses to CR0, CR3, CR4, CR8 and EFER
+ * Real CR0.PG=WP=1, CR4.PAE=1, EFER.NXE=1, always: the shadow's tables need them. CR0.PE is the guest's: VMRUN enters real mode
+ * with paging (APM vol. 2, 15.9; QEMU 7.2's does). Accesses to CR0, CR3, CR4, CR8 and EFER
  * exit, so the guest sees its own values, and none of them is ever newer in the hardware. */
 #include "guest/cr.h"
 #include "guest/msr.h"
@@ -9,8 +10,8 @@
 #include "hv/svm.h"
 #include "hv/x86.h"
 
-#define CR0_GUEST (CR0_TS | CR0_MP | CR0_EM | CR0_AM)
-#define CR0_ALWAYS (CR0_PE | CR0_PG | CR0_WP | CR0_NE | CR0_ET)
+#define CR0_GUEST (CR0_TS | CR0_MP | CR0_EM | CR0_AM | CR0_PE)
+#define CR0_ALWAYS (CR0_PG | CR0_WP | CR0_NE | CR0_ET)
 /* Of the guest's CR4, what never reaches the hardware: it would act on the shadow's tables. */
 #define CR4_HIDDEN (CR4_PGE | CR4_PSE)
 /* The same while the guest does not page: what is direct is open to the user, and not forbidden to the supervisor. */
@@ -102,7 +103,7 @@ static void write_event(struct vcpu *v)
 	if (e->type == EVENT_SOFT_EXCEPTION)
 		v->rip += e->length;
 	x->vmcb->event_inject = EVENT_VALID | (uint32_t)type[e->type] << EVENT_TYPE_SHIFT | e->vector;
-	if (e->has_error)
+	if (e->has_error && v->cr0 & CR0_PE) /* real mode has none */
 		x->vmcb->event_inject |= EVENT_HAS_ERROR | (uint64_t)e->error << EVENT_ERROR_SHIFT;
 }
 

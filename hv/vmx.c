@@ -222,6 +222,10 @@ __attribute__((noinline)) static bool prepare(struct vcpu *v, struct exit *e)
 	struct vmx_vcpu *x = v->backend;
 	const char *rule;
 
+	if (v->interpret) {
+		e->reason = EXIT_INTERPRET;
+		return false;
+	}
 	vmx_state_write(v);
 	if (!x->audit)
 		return true;

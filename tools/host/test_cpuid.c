@@ -148,7 +148,7 @@ static void control_bits_follow_features(void **state)
 	assert_true(m->cr4 & CR4_PGE);
 	assert_true(m->cr4 & CR4_OSXSAVE);
 	assert_false(m->cr4 &
-		     (1UL << 6 | 1UL << 11 | 1UL << 12 | 1UL << 13 | 1UL << 17 | 1UL << 22));
+		     (1UL << 11 | 1UL << 12 | 1UL << 13 | 1UL << 17 | 1UL << 22));
 	assert_int_equal(m->efer, EFER_SCE | EFER_LME | EFER_NXE);
 }
 

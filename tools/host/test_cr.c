@@ -52,11 +52,18 @@ static void cr0_keeps_et_and_ignores_reserved(void **state)
 	assert_int_equal(v->cr0, CR0_PE | CR0_TS | CR0_ET);
 }
 
-static void real_mode_is_named(void **state)
+static void real_mode_is_interpreted_unless_the_hardware_has_it(void **state)
 {
-	why = 0;
-	assert_int_equal(cr_write_cr0(vcpu(state), 0, &why), CR_END);
-	assert_non_null(why);
+	struct vcpu *v = vcpu(state);
+
+	assert_int_equal(cr_write_cr0(v, 0, &why), CR_DONE);
+	assert_int_equal(v->cr0, CR0_ET);
+	assert_true(v->interpret);
+	assert_int_equal(cr_write_cr0(v, CR0_PE, &why), CR_DONE);
+	assert_false(v->interpret);
+	v->real_native = true;
+	assert_int_equal(cr_write_cr0(v, 0, &why), CR_DONE);
+	assert_false(v->interpret);
 }
 
 static void paging_with_lme_wants_pae(void **state)
@@ -217,7 +224,7 @@ int main(void)
 		vcpu_unit_test(long_mode_and_back),
 		vcpu_unit_test(cr0_faults),
 		vcpu_unit_test(cr0_keeps_et_and_ignores_reserved),
-		vcpu_unit_test(real_mode_is_named),
+		vcpu_unit_test(real_mode_is_interpreted_unless_the_hardware_has_it),
 		vcpu_unit_test(paging_with_lme_wants_pae),
 		vcpu_unit_test(paging_with_lme_wants_no_64_bit_code_nor_16_bit_tss),
 		vcpu_unit_test(paging_of_two_levels),

@@ -164,15 +164,26 @@ static void register_rules(void **state)
 		{FIELD(efer), EFER_SVME | EFER_NXE | EFER_LME, "LMA"},
 	};
 	static const struct broken table_32bit[] = {
-		{FIELD(cr0), CR0_PG | CR0_WP, "PE, PG"},
+		{FIELD(cr0), CR0_PE | CR0_WP, "WP are 1"},
 		{FIELD(cr4), 0, "CR4.PAE"},
 		{FIELD(cr3), 1UL << 32, "above 4 GiB"},
 		{FIELD(rip), 1UL << 32, "RIP"},
 	};
 
+	struct vmcb m;
+
 	(void)state;
 	CHECK_BROKEN(good, table);
 	CHECK_BROKEN(good_32bit, table_32bit);
+	m = good_32bit();
+	m.cr0 &= ~CR0_PE; /* real mode, with paging */
+	m.event_inject = INJECT(EVENT_TYPE_EXCEPTION, 13);
+	assert_null(svm_audit(&m, &cap));
+	m.event_inject |= EVENT_HAS_ERROR;
+	assert_non_null(strstr(svm_audit(&m, &cap), "error code against"));
+	m.event_inject = 0;
+	m.cpl = 3;
+	assert_non_null(strstr(svm_audit(&m, &cap), "at CPL 0"));
 }
 
 static void injection_rules(void **state)
