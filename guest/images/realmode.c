@@ -3,11 +3,16 @@
  * unreal mode, strings, calls, arithmetic, I/O, CPUID, the timer's interrupt, single steps. The tests are realmode_engine.S's.
  *
  *   limits=on            off: the machine checks no limits there (QEMU's own emulation)
+ *
+ * Metrics: 1 TSC ticks per instruction in real mode, of an addition and a LOOP.
  */
 #include "guest/images/lib.h"
 
 #define RESULTS 0x30000UL
+#define COST (RESULTS + 0x44)
+#define TIMED 2000
 #define LIMIT_TEST 7
+#define METRIC_INSTRUCTION 1
 
 static const char *const tests[] = {
 	"CR0.PE is clear",
@@ -52,4 +57,5 @@ void image_main(void)
 			skip("limits are not checked here");
 		else
 			report(result[i] == 1, "%s", tests[i]);
+	metric(METRIC_INSTRUCTION, "TSC ticks per instruction", *(const volatile uint32_t *)COST / TIMED);
 }

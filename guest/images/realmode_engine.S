@@ -10,6 +10,7 @@
 #define RESULTS 0 /* offsets in DATA */
 #define TICKS 0x40
 #define STEPS 0x42
+#define COST 0x44
 #define FROM 0x100
 #define TO 0x200
 #define HIGH_LINEAR 0x300000
@@ -285,6 +286,16 @@ real_tests:
 	cmp	$55, %dx
 	held	23, e
 
+	/* How long 2000 instructions take. */
+	rdtsc
+	mov	%eax, %ebx
+	mov	$1000, %cx
+1:	add	%cx, %dx
+	loop	1b
+	rdtsc
+	sub	%ebx, %eax
+	mov	%eax, COST
+
 	/* Instructions that the hypervisor carries out. */
 	mov	$CONSOLE + LINE_STATUS, %dx
 	in	%dx, %al
@@ -477,18 +488,13 @@ real_gdt_pointer:
 trip_compatible:
 	.long	trip_compatibility
 	.word	SEL_CODE32
-trip_target:
-	.long	0
-saved_stack:
-	.quad	0
 
 	.bss
-	.align	4096
-early_pml4:
-	.skip	4096
-early_pdpt:
-	.skip	4096
-early_pd:
-	.skip	4096
+	.balign	4096
+early_pml4:	.skip	4096
+early_pdpt:	.skip	4096
+early_pd:	.skip	4096
+trip_target:	.skip	4
+saved_stack:	.skip	8
 
 	.section .note.GNU-stack, "", @progbits

@@ -170,13 +170,18 @@ static void register_rules(void **state)
 		{FIELD(rip), 1UL << 32, "RIP"},
 	};
 
-	struct vmcb m;
-
 	(void)state;
 	CHECK_BROKEN(good, table);
 	CHECK_BROKEN(good_32bit, table_32bit);
-	m = good_32bit();
-	m.cr0 &= ~CR0_PE; /* real mode, with paging */
+}
+
+/* Real mode with paging, APM vol. 2, 15.9. */
+static void real_mode_rules(void **state)
+{
+	struct vmcb m = good_32bit();
+
+	(void)state;
+	m.cr0 &= ~CR0_PE;
 	m.event_inject = INJECT(EVENT_TYPE_EXCEPTION, 13);
 	assert_null(svm_audit(&m, &cap));
 	m.event_inject |= EVENT_HAS_ERROR;
@@ -239,6 +244,7 @@ int main(void)
 		cmocka_unit_test(control_rules),
 		cmocka_unit_test(register_rules),
 		cmocka_unit_test(injection_rules),
+		cmocka_unit_test(real_mode_rules),
 		cmocka_unit_test(flow_rules),
 	};
 
