@@ -8,6 +8,7 @@
  * owner too wakes itself, and what it is woken by may be asleep by then. */
 #include "guest/startup.h"
 #include "guest/vm.h"
+#include "mm/park.h"
 
 void vcpu_attract(struct vcpu *v)
 {
@@ -22,6 +23,7 @@ static void wake(struct vcpu *v)
 	if (!load_seq(&v->asleep)) /* after the signal; partner: vm_fall_asleep */
 		return;
 	fetch_add_seq(&v->vm->awake, 1);
+	park("waking");
 	if (!cmpxchg_seq(&v->asleep, &asleep, 0)) /* partner: itself */
 		fetch_sub_seq(&v->vm->awake, 1);
 }
@@ -37,6 +39,7 @@ void vcpu_signal(struct vcpu *v, uint32_t signal)
 
 bool vm_fall_asleep(struct vcpu *v)
 {
+	park("falling-asleep");
 	xchg_seq(&v->asleep, 1);
 	if (load_seq(&v->signals))
 		wake(v); /* whoever sent it may have found it awake */
@@ -110,6 +113,7 @@ void vcpu_attend(struct vcpu *v)
 		}
 		/* What waits for a start-up takes no NMI, and INIT forgets one. */
 		kept = v->activity == VCPU_OFF ? 0 : SIGNAL_NMI;
+		park("signals-seen");
 	} while (!cmpxchg_seq(&v->signals, &signals, signals & kept)); /* an INIT since then is not swallowed */
 	if (signals)
 		wake(v); /* the sender may be about to: then it finds that done */
@@ -119,6 +123,7 @@ void vcpu_attend(struct vcpu *v)
 		v->activity = VCPU_RUNNABLE;
 	else if (v->activity == VCPU_HALTED && (signals & SIGNAL_NMI || vm_interrupt_pending(v)))
 		v->activity = VCPU_RUNNABLE;
+	park("attended");
 	if (v->activity == VCPU_RUNNABLE) {
 		store_relaxed(&v->attention, 1);
 		return;

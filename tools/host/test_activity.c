@@ -318,6 +318,104 @@ static void a_sender_that_is_late(void **state)
 	assert_false(cmpxchg_seq(&v->asleep, &asleep, 0)); /* what the late one does */
 }
 
+/* vCPU 0 comes between, at a point of vCPU 1's. */
+struct between {
+	const char *point;
+	void (*act)(void);
+	unsigned times;
+};
+
+static void come_between(void *ctx, const char *point)
+{
+	struct between *b = ctx;
+
+	if (strcmp(point, b->point) == 0 && b->times++ == 0)
+		b->act();
+}
+
+static void with(struct between *b, void (*act)(struct vcpu *v))
+{
+	host_set_park(come_between, b);
+	act(vcpu(1));
+	host_set_park(0, 0);
+	assert_true(b->times > 0);
+}
+
+static void send_nmi_and_sleep(void)
+{
+	vcpu_signal(vcpu(1), SIGNAL_NMI);
+	assert_false(vm_fall_asleep(vcpu(0)));
+}
+
+static void halt_for_good(struct vcpu *v)
+{
+	assert_false(halt(v, false));
+}
+
+static void its_waker_sleeps_before_it_does(void **state)
+{
+	(void)state;
+	start(1);
+	with(&(struct between){"falling-asleep", send_nmi_and_sleep, 0}, halt_for_good);
+	assert_int_equal(load_relaxed(&vm->awake), 1);
+	turn(vcpu(1));
+	assert_int_equal(vcpu(1)->activity, VCPU_RUNNABLE);
+	assert_true(vm_running(vm));
+}
+
+static void its_waker_sleeps_while_it_gets_up(void **state)
+{
+	(void)state;
+	start(1);
+	halt_for_good(vcpu(1));
+	fetch_or_seq(&vcpu(1)->signals, SIGNAL_NMI);
+	store_relaxed(&vcpu(1)->attention, 1);
+	with(&(struct between){"waking", send_nmi_and_sleep, 0}, turn);
+	assert_int_equal(load_relaxed(&vm->awake), 1);
+	assert_true(!load_relaxed(&vcpu(1)->asleep) && vcpu(1)->activity == VCPU_RUNNABLE && vm_running(vm));
+}
+
+static void send_init(void)
+{
+	vcpu_signal(vcpu(1), SIGNAL_INIT);
+	store_relaxed(&vcpu(1)->startup, 0x66);
+	vcpu_signal(vcpu(1), SIGNAL_STARTUP);
+}
+
+static void init_comes_after_the_look(void **state)
+{
+	(void)state;
+	start(1);
+	halt(vcpu(1), true);
+	vcpu_signal(vcpu(1), SIGNAL_NMI);
+	vcpu(1)->rip = 0x777;
+	with(&(struct between){"signals-seen", send_init, 0}, turn);
+	turn(vcpu(1));
+	assert_int_equal(vcpu(1)->activity, VCPU_RUNNABLE);
+	assert_true(vcpu(1)->seg[CS].base + vcpu(1)->rip == 0x66000);
+	assert_int_equal(page_in(vcpu(1), PAGE_SVR), 0xff);
+	assert_int_equal(load_relaxed(&vcpu(1)->signals), 0);
+}
+
+static void send_interrupt(void)
+{
+	lapic_request(vcpu(1), 0x80, false);
+}
+
+static void an_interrupt_comes_after_the_look(void **state)
+{
+	struct vcpu *v = vcpu(1);
+
+	(void)state;
+	start(1);
+	halt(v, true);
+	store_relaxed(&v->attention, 1);
+	with(&(struct between){"attended", send_interrupt, 0}, turn);
+	assert_true(v->activity == VCPU_HALTED && load_relaxed(&v->attention) && lapic_test.attended[1] == 1);
+	turn(v);
+	assert_int_equal(v->activity, VCPU_RUNNABLE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +434,10 @@ int main(void)
 		lapic_unit_test(init_of_the_boot_processor_ends_the_guest),
 		lapic_unit_test(init_that_must_wait),
 		lapic_unit_test(a_sender_that_is_late),
+		lapic_unit_test(its_waker_sleeps_before_it_does),
+		lapic_unit_test(its_waker_sleeps_while_it_gets_up),
+		lapic_unit_test(init_comes_after_the_look),
+		lapic_unit_test(an_interrupt_comes_after_the_look),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,28 @@ static void from_requested_to_in_service(void **state)
 	assert_false(load_relaxed(&v->attention));
 }
 
+static int looked_at;
+
+/* A run loop that looks the moment it is asked. */
+static void look(struct vcpu *v)
+{
+	store_relaxed(&v->attention, 0);
+	looked_at = take(v);
+}
+
+static void the_request_is_there_when_the_notice_comes(void **state)
+{
+	struct vcpu *v = vcpu(1);
+
+	(void)state;
+	software_enable(v);
+	forget(v);
+	vm->attend = look;
+	lapic_request(v, 0x66, false);
+	assert_int_equal(looked_at, 0x66);
+	assert_false(load_relaxed(&v->attention));
+}
+
 static void services_nest(void **state)
 {
 	struct vcpu *v = vcpu(1);
@@ -205,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		lapic_unit_test(from_requested_to_in_service),
+		lapic_unit_test(the_request_is_there_when_the_notice_comes),
 		lapic_unit_test(services_nest),
 		lapic_unit_test(priorities),
 		lapic_unit_test(level_triggered_ones_are_marked),

@@ -274,7 +274,7 @@ static void a_deadline_far_away(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
-		v->tsc_offset = i == 0 ? 0 : i == 1 ? -ORIGIN / 2 : ORIGIN;
+		v->tsc_offset = i == 0 ? 0 : i == 1 ? -(ORIGIN / 2) : ORIGIN;
 		lapic_set_deadline(v, UINT64_MAX - 5);
 		assert_int_equal(take(v), -1);
 		assert_true(lapic_tick(v, now) > UINT64_MAX / 2);
