@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "guest/cpuid.h"
 #include "guest/msr.h"
 #include "guest/vm.h"
 #include "tools/host/native.h"
@@ -52,6 +53,7 @@ enum {
 struct lapic_test {
 	struct vm vm;
 	struct vcpu vcpu[LAPIC_TEST_VCPUS];
+	struct cpuid_model model; /* no more of it than that there is one */
 	unsigned attended[LAPIC_TEST_VCPUS]; /* how often their run loops were asked */
 };
 static struct lapic_test lapic_test;
@@ -84,6 +86,7 @@ static inline int lapic_set_up(void **state)
 		v->index = vm->vcpus;
 		if (!mmu_vcpu_init(&v->mmu, &vm->mmu))
 			return -1;
+		v->model = &lapic_test.model;
 		vcpu_reset_multiboot(v, 0x100000, 0, 0);
 		lapic_init(v);
 		if (v->index) {
