@@ -63,6 +63,7 @@ static bool take_init(struct vcpu *v)
 	if (!vcpu_reset_init(v))
 		return false;
 	lapic_reset(v);
+	pv_reset(v);
 	v->activity = VCPU_OFF;
 	return true;
 }

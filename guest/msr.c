@@ -113,6 +113,11 @@ bool msr_read(struct vcpu *v, uint32_t index, uint64_t *value)
 		return true;
 	case LAPIC_MSR_FIRST ... LAPIC_MSR_LAST:
 		return lapic_msr_read(v, index, value);
+	case PV_MSR_FIRST ... PV_MSR_LAST:
+		if (pv_msr_read(v, index, value))
+			return true;
+		v->unknown_msrs++;
+		return false;
 	case MSR_BIOS_SIGN_ID: /* no microcode update */
 	case MSR_MTRRCAP:      /* no variable, no fixed ranges: the default type is all there is */
 		*value = 0;
@@ -138,6 +143,7 @@ enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const 
 		v->tsc_offset = value - host_clock();
 		v->changed |= VCPU_MSRS;
 		lapic_tsc_moved(v);
+		pv_tsc_moved(v);
 		return CR_DONE;
 	case MSR_APIC_BASE:
 		return lapic_set_base(v, value) ? CR_DONE : CR_FAULT;
@@ -146,6 +152,8 @@ enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const 
 		return CR_DONE;
 	case LAPIC_MSR_FIRST ... LAPIC_MSR_LAST:
 		return lapic_msr_write(v, index, value) ? CR_DONE : CR_FAULT;
+	case PV_MSR_FIRST ... PV_MSR_LAST:
+		return pv_msr_write(v, index, value) ? CR_DONE : CR_FAULT;
 	case MSR_BIOS_SIGN_ID:
 		return value ? CR_FAULT : CR_DONE;
 	}

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include "guest/lapic.h"
+#include "guest/pv.h"
 #include "mm/mmu.h"
 
 struct vm;
@@ -100,7 +101,7 @@ struct vcpu {
 	struct desc_table gdtr, idtr;
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable,
 		tsc_aux, mtrr_def_type;
-	uint64_t tsc_offset; /* the guest's TSC less the host's */
+	uint64_t tsc_offset; /* the guest's TSC less the host's; no reset changes it */
 
 	bool held; /* gdb has it stand still; changed while it does */
 	struct vcpu_step step;
@@ -122,6 +123,7 @@ struct vcpu {
 	void *backend;         /* the backend's own (VMCS and so on) */
 	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */
 	struct lapic lapic;
+	struct pv_vcpu pv;
 };
 
 _Static_assert(offsetof(struct vcpu, gpr) == 0, "assembly takes a vCPU's address for that of its registers");

@@ -155,6 +155,8 @@ bool vm_interrupt_pending(struct vcpu *v)
 	struct vm *vm = v->vm;
 	bool waits;
 
+	if (v->pv.eoi_offered)
+		pv_eoi_sync(v);
 	lock_take(&vm->bus.lock);
 	waits = pic_waits(v);
 	lock_drop(&vm->bus.lock);
