@@ -98,8 +98,6 @@ static unsigned me(void)
 	return tr == 0;
 }
 
-/* ---- interrupts ---- */
-
 static void on_irq(unsigned irq)
 {
 	unsigned i = me();
@@ -229,8 +227,6 @@ static void test_clock(void)
 	report((seconds - rtc + 3600) % 3600 <= 1 && wall.version % 2 == 0, "it tells the RTC's time");
 }
 
-/* ---- the end of interrupts ---- */
-
 /* Exits for an interrupt to itself, in hundredths. */
 static uint64_t self_interrupts(uint64_t n)
 {
@@ -284,8 +280,6 @@ static void test_eoi(uint64_t n)
 	metric(1, "exits in hundredths, an interrupt ended by a bit", offered);
 	report(offered + 50 < plain, "a bit saves an exit");
 }
-
-/* ---- a TLB flush of a vCPU that does not run ---- */
 
 static bool halts(void)
 {
@@ -353,8 +347,6 @@ static void test_flush(uint64_t rounds)
 	metric(3, "exits in hundredths, a flush of a vCPU that halts", total * 100 / (flushed | !flushed));
 	report(without_exit * 2 > flushed, "most of them cost no exit");
 }
-
-/* ---- interrupts by a hypercall ---- */
 
 static int64_t hypercall(uint64_t number, uint64_t low, uint64_t high, uint64_t first, uint64_t icr)
 {
@@ -436,8 +428,6 @@ void smp_main(uint32_t index)
 		done = seen;
 	}
 }
-
-/* ---- what is not there ---- */
 
 static uint64_t try_wrmsr(uint64_t msr, uint64_t value)
 {
