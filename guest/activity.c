@@ -81,6 +81,7 @@ static bool take_init(struct vcpu *v)
 	if (!done(v, vcpu_reset_init(v, &reason), reason))
 		return false;
 	lapic_reset(v);
+	pv_reset(v);
 	return true;
 }
 

@@ -177,6 +177,42 @@ static enum reading read_shadow(struct config *c, const char *value)
 	return read_number(value, SHADOW_MIN, SHADOW_MAX, &c->shadow) ? READ_WELL : READ_BAD;
 }
 
+/* One part's name up to a comma or the end; 0: it is none. *s then stands behind it. */
+static unsigned read_part(const char **s)
+{
+	static const struct {
+		const char *name;
+		unsigned part;
+	} parts[] = {{"clock", CONFIG_PV_CLOCK}, {"eoi", CONFIG_PV_EOI}, {"steal", CONFIG_PV_STEAL}, {"tlb", CONFIG_PV_TLB},
+		{"ipi", CONFIG_PV_IPI}};
+	size_t n = 0;
+
+	while ((*s)[n] && (*s)[n] != ',')
+		n++;
+	for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (text_length(parts[i].name) == n && !__builtin_memcmp(*s, parts[i].name, n)) {
+			*s += n;
+			return parts[i].part;
+		}
+	return 0;
+}
+
+static enum reading read_pv(struct config *c, const char *value)
+{
+	c->pv = 0;
+	if (text_equal(value, "off"))
+		return READ_WELL;
+	for (;; value++) {
+		unsigned part = read_part(&value);
+
+		if (!part || c->pv & part)
+			return READ_BAD;
+		c->pv |= part;
+		if (!*value)
+			return c->pv & CONFIG_PV_TLB && !(c->pv & CONFIG_PV_STEAL) ? READ_BAD : READ_WELL;
+	}
+}
+
 static enum reading read_initrd_of(struct config *c, const char *value)
 {
 	c->role = CONFIG_INITRD;
@@ -201,11 +237,12 @@ static const struct key keys[] = {
 	{"limit", read_limit, "a time like 30s, at most 30 days"},
 	{"until", read_until, "1 to 127 bytes of text, in double quotes if it has blanks"},
 	{"shadow", read_shadow, "a number of shadow pages from 64 to 16777216"},
+	{"pv", read_pv, "off, or a list of clock, eoi, steal, tlb and ipi like clock,eoi; tlb only with steal"},
 	{"initrd-of", read_initrd_of, "a guest's name: " ACCEPTS_NAME},
 	{"module-of", read_module_of, "a guest's name: " ACCEPTS_NAME},
 };
 #define KEYS (sizeof keys / sizeof *keys)
-#define ACCEPTED_KEYS "name, mem, vcpus, cpus, log, period, limit, until, shadow, initrd-of, module-of"
+#define ACCEPTED_KEYS "name, mem, vcpus, cpus, log, period, limit, until, shadow, pv, initrd-of, module-of"
 
 static bool blank(char c)
 {
@@ -327,7 +364,7 @@ static bool parse(struct config *c, const char *s, char *error)
 
 bool config_parse(struct config *c, const char *string, char *error)
 {
-	*c = (struct config){.mem = CONFIG_MEM_DEFAULT, .vcpus = 1, .period_us = PERIOD_DEFAULT_US};
+	*c = (struct config){.mem = CONFIG_MEM_DEFAULT, .vcpus = 1, .period_us = PERIOD_DEFAULT_US, .pv = CONFIG_PV_ALL};
 	error[0] = 0;
 	if (parse(c, string, error))
 		return true;

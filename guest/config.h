@@ -27,6 +27,13 @@
 
 enum config_role { CONFIG_GUEST, CONFIG_INITRD, CONFIG_MODULE };
 enum config_log { CONFIG_LOG_OFF, CONFIG_LOG_WP, CONFIG_LOG_DBIT, CONFIG_LOG_AUTO, CONFIG_LOGS };
+/* Parts of the paravirtual interface, pv=. */
+#define CONFIG_PV_CLOCK (1u << 0)
+#define CONFIG_PV_EOI (1u << 1)
+#define CONFIG_PV_STEAL (1u << 2)
+#define CONFIG_PV_TLB (1u << 3) /* not without CONFIG_PV_STEAL */
+#define CONFIG_PV_IPI (1u << 4)
+#define CONFIG_PV_ALL 0x1fu
 extern const char *const config_log_names[CONFIG_LOGS]; /* as the key log= takes them */
 
 struct config {
@@ -39,6 +46,7 @@ struct config {
 	unsigned cpus; /* physical CPUs listed; 0: the hypervisor chooses */
 	unsigned cpu[CONFIG_MAX_CPUS];
 	enum config_log log;
+	unsigned pv; /* CONFIG_PV_ */
 	uint64_t period_us;       /* between harvests, microseconds of guest time */
 	uint64_t limit_us;        /* the guest's life, microseconds of guest time; 0: no limit */
 	char until[CONFIG_UNTIL]; /* console text that ends the guest as PASS; empty: none */

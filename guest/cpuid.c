@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/cpuid.h"
+#include "guest/pv.h"
 
 #define BIT(n) (1u << (n))
 
@@ -266,6 +267,7 @@ static struct cpuid_regs special_leaf(const struct vcpu *v, uint32_t leaf, uint3
 struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	const struct cpuid_model *m = v->model;
+	struct cpuid_regs r;
 
 	if (leaf < CPUID_BASIC_LEAVES) /* beyond the guest's last basic leaf they are all 0 */
 		return CPUID_SPECIAL_LEAVES >> leaf & 1 ? special_leaf(v, leaf, subleaf) : m->basic[leaf];
@@ -273,7 +275,8 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subl
 		return m->extended[leaf - CPUID_EXTENDED];
 	if (leaf == CPUID_HYPERVISOR)
 		return (struct cpuid_regs){CPUID_HYPERVISOR, SIGNATURE_EBX, SIGNATURE_ECX, SIGNATURE_EDX};
-	return (struct cpuid_regs){0};
+	pv_cpuid(v, leaf, &r);
+	return r;
 }
 
 bool cpuid_xcr0_valid(const struct cpuid_model *m, uint64_t value)

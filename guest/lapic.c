@@ -48,6 +48,19 @@ void lapic_accept(struct vcpu *v, uint8_t vector)
 	l->isr[vector / 32] |= bit;
 }
 
+bool lapic_eoi_may_wait(const struct vcpu *v)
+{
+	const struct lapic *l = &v->lapic;
+	int served = highest(l->isr);
+
+	if (served < 0 || highest_request(l) >= 0 || load_relaxed(&l->tmr[served / 32]) >> served % 32 & 1)
+		return false;
+	for (int i = 0; i < LAPIC_WORDS; i++)
+		if (l->isr[i] & ~(i == served / 32 ? 1u << served % 32 : 0))
+			return false;
+	return true;
+}
+
 bool lapic_takes_extint(const struct vcpu *v)
 {
 	uint32_t lint0 = lapic_lvt(&v->lapic, LVT_LINT0);
@@ -86,14 +99,25 @@ void lapic_request(struct vcpu *v, uint8_t vector, bool level)
 		vcpu_attract(v);
 }
 
-void lapic_eoi(struct vcpu *v)
+int lapic_end(struct vcpu *v)
 {
 	struct lapic *l = &v->lapic;
 	int vector = highest(l->isr);
 
+	if (vector >= 0)
+		l->isr[vector / 32] &= ~(1u << vector % 32);
+	return vector;
+}
+
+void lapic_eoi(struct vcpu *v)
+{
+	struct lapic *l = &v->lapic;
+	int vector = lapic_end(v);
+
+	if (v->pv.eoi_offered)
+		pv_eoi_withdraw(v);
 	if (vector < 0)
 		return;
-	l->isr[vector / 32] &= ~(1u << vector % 32);
 	if (load_relaxed(&l->tmr[vector / 32]) >> vector % 32 & 1)
 		vm_ioapic_eoi(v->vm, (uint8_t)vector);
 	lapic_lowered(v);
@@ -104,6 +128,8 @@ void lapic_reset(struct vcpu *v)
 {
 	struct lapic *l = &v->lapic;
 
+	if (v->pv.eoi_offered)
+		pv_eoi_withdraw(v);
 	for (unsigned i = 0; i < LAPIC_WORDS; i++) {
 		store_relaxed(&l->irr[i], 0);
 		store_relaxed(&l->tmr[i], 0);

@@ -80,6 +80,8 @@ uint64_t lapic_tick(struct vcpu *v, uint64_t now);
 int lapic_pending(const struct vcpu *v);
 /* That vector is delivered: from requested to in service. */
 void lapic_accept(struct vcpu *v, uint8_t vector);
+/* Is one interrupt in service, by an edge, and none requested, so that nobody need know when it ends? v's CPU. */
+bool lapic_eoi_may_wait(const struct vcpu *v);
 /* Does the 8259A's output reach this vCPU? */
 bool lapic_takes_extint(const struct vcpu *v);
 

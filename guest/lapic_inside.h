@@ -51,6 +51,8 @@ uint32_t lapic_priority(const struct lapic *l);
 void lapic_error(struct vcpu *v, uint32_t bit);
 /* The end of the highest interrupt in service. */
 void lapic_eoi(struct vcpu *v);
+/* No more than that: takes it out of service, if there is one. Its vector, or -1. */
+int lapic_end(struct vcpu *v);
 
 /* lapic_timer.c: after a change of its registers, from what they say: when does it fire? */
 void lapic_timer_set(struct vcpu *v);

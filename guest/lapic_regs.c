@@ -277,6 +277,8 @@ void lapic_mmio(void *device, struct vcpu *v, uint64_t offset, unsigned bytes, b
 	unsigned reg = (unsigned)(offset / 16), shift = offset % 16 * 8;
 
 	(void)device;
+	if (v->pv.eoi_offered)
+		pv_eoi_sync(v);
 	if ((load_relaxed(&v->lapic.base) & (LAPIC_BASE_ENABLED | LAPIC_BASE_X2APIC)) != LAPIC_BASE_ENABLED) {
 		*value = ~0UL; /* the page is not there */
 		return;
@@ -296,6 +298,8 @@ bool lapic_msr_read(struct vcpu *v, uint32_t index, uint64_t *value)
 	unsigned reg = index - LAPIC_MSR_FIRST;
 	uint32_t low = 0;
 
+	if (v->pv.eoi_offered)
+		pv_eoi_sync(v);
 	if (!lapic_x2apic(&v->lapic) || !read(v, reg, &low))
 		return false;
 	*value = low;
@@ -332,6 +336,8 @@ bool lapic_msr_write(struct vcpu *v, uint32_t index, uint64_t value)
 	struct lapic *l = &v->lapic;
 	unsigned reg = index - LAPIC_MSR_FIRST;
 
+	if (v->pv.eoi_offered)
+		pv_eoi_sync(v);
 	if (!lapic_x2apic(l) || value & msr_reserved(reg))
 		return false;
 	switch (reg) {

@@ -113,6 +113,11 @@ bool msr_read(struct vcpu *v, uint32_t index, uint64_t *value)
 		return true;
 	case LAPIC_MSR_FIRST ... LAPIC_MSR_LAST:
 		return lapic_msr_read(v, index, value);
+	case PV_MSR_FIRST ... PV_MSR_LAST:
+		if (pv_msr_read(v, index, value))
+			return true;
+		msr_unknown_count(&v->unknown_msrs, index, false);
+		return false;
 	case MSR_BIOS_SIGN_ID: /* no microcode update */
 	case MSR_MTRRCAP:      /* no variable, no fixed ranges: the default type is all there is */
 	case MSR_MCG_CAP:      /* no machine-check banks */
@@ -145,6 +150,7 @@ enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const 
 		v->tsc_offset = value - host_clock();
 		v->changed |= VCPU_MSRS;
 		lapic_tsc_moved(v);
+		pv_tsc_moved(v);
 		return CR_DONE;
 	case MSR_APIC_BASE:
 		return lapic_set_base(v, value) ? CR_DONE : CR_FAULT;
@@ -153,6 +159,8 @@ enum cr_outcome msr_write(struct vcpu *v, uint32_t index, uint64_t value, const 
 		return CR_DONE;
 	case LAPIC_MSR_FIRST ... LAPIC_MSR_LAST:
 		return lapic_msr_write(v, index, value) ? CR_DONE : CR_FAULT;
+	case PV_MSR_FIRST ... PV_MSR_LAST:
+		return pv_msr_write(v, index, value) ? CR_DONE : CR_FAULT;
 	case MSR_BIOS_SIGN_ID:
 	case MSR_MCG_STATUS:
 		return value ? CR_FAULT : CR_DONE;

@@ -114,6 +114,16 @@ static enum bus_outcome write_port(struct testdev *t, uint16_t port, uint32_t va
 	return BUS_DONE;
 }
 
+/* VM exits of all its vCPUs so far, this one too. */
+static uint32_t exits(const struct vm *vm)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < vm->vcpus; i++)
+		sum += load_relaxed(&vm->vcpu[i]->exits);
+	return (uint32_t)sum;
+}
+
 static uint32_t read_port(struct testdev *t, uint16_t port)
 {
 	switch (port) {
@@ -123,6 +133,8 @@ static uint32_t read_port(struct testdev *t, uint16_t port)
 		return gfn_in_view(t);
 	case TESTDEV_VCPU_START:
 		return t->vm->vcpus;
+	case TESTDEV_EXITS:
+		return exits(t->vm);
 	default:
 		return UINT32_MAX;
 	}

@@ -19,7 +19,8 @@ enum testdev_port {
 	TESTDEV_GFN = 0x5ec,
 	TESTDEV_VCPU_ENTRY = 0x5f0,
 	TESTDEV_VCPU_START = 0x5f4,
-	TESTDEV_LAST = 0x5f7,
+	TESTDEV_EXITS = 0x5f8,
+	TESTDEV_LAST = 0x5fb,
 };
 
 enum testdev_command {

@@ -38,7 +38,6 @@ static void reset(struct vcpu *v, uint32_t entry, uint16_t code, uint16_t data, 
 	v->pat = PAT_RESET;
 	v->misc_enable = MISC_ENABLE_RESET;
 	v->mtrr_def_type = 0;
-	v->tsc_offset = 0;
 	v->event.type = EVENT_NONE;
 	v->interrupt_shadow = v->nmi_blocked = v->window = v->nmi_window = v->interpret = false;
 	v->activity = VCPU_RUNNABLE;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include "guest/lapic.h"
 #include "guest/msr_unknown.h"
+#include "guest/pv.h"
 #include "mm/mmu.h"
 
 struct vm;
@@ -101,7 +102,7 @@ struct vcpu {
 	struct desc_table gdtr, idtr;
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable,
 		tsc_aux, mtrr_def_type;
-	uint64_t tsc_offset; /* the guest's TSC less the host's */
+	uint64_t tsc_offset; /* the guest's TSC less the host's; no reset changes it */
 
 	bool real_native; /* the hardware enters real mode; the backend's, before the first entry */
 	bool interpret;   /* this state is not entered: interpret.h. While it is set, VCPU_CONTROL is in `changed` */
@@ -126,6 +127,7 @@ struct vcpu {
 	void *backend;         /* the backend's own (VMCS and so on) */
 	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */
 	struct lapic lapic;
+	struct pv_vcpu pv;
 };
 
 _Static_assert(offsetof(struct vcpu, gpr) == 0, "assembly takes a vCPU's address for that of its registers");

@@ -161,6 +161,8 @@ static bool pic_waits(const struct vcpu *v)
 
 bool vm_interrupt_pending(struct vcpu *v)
 {
+	if (v->pv.eoi_offered)
+		pv_eoi_sync(v);
 	return lapic_pending(v) >= 0 || pic_waits(v);
 }
 

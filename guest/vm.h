@@ -39,6 +39,8 @@ struct vm {
 
 	/* vCPUs that are not asleep. Whoever takes away the last one ends the guest */
 	atomic32 awake;
+	/* the vCPUs whose TSC was set to another time than the others', by index */
+	atomic32 tsc_apart;
 	/* hv's: not 0 while all vCPUs but the one that looks at it stand still, with their handlers */
 	atomic32 quiet;
 	/* hv's: the run loop of v looks at it soon. Any CPU, any context; 0: nobody runs it */
@@ -71,6 +73,7 @@ struct vm {
 	char line[VM_LINE + 1];
 	unsigned line_n;
 	struct match until;
+	uint64_t created; /* TSC of the host when it was made: 0 of its own, and of its clocks */
 	uint64_t started; /* TSC at the first entry */
 	uint64_t ticked;  /* TSC up to which the timers were brought; bus.lock */
 	int pic_told;     /* what the 8259A offered when its vCPU was last told; bus.lock */

@@ -188,6 +188,7 @@ static bool add_vcpu(struct vm *vm, const struct loader_entry *entry)
 	vm->vcpu[vm->vcpus++] = v;
 	if (!reset_vcpu(v, entry))
 		return false;
+	v->tsc_offset = -vm->created;
 	lapic_init(v);
 	if (v->index) {
 		v->activity = VCPU_OFF;
@@ -229,12 +230,13 @@ static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, si
 		!loader_load(vm->config.mem, vm->config.vcpus, &memory, &image, file, files, &entry, reason) ||
 		!add_replica(vm, reason, size))
 		return false;
+	vm->created = host_clock();
 	for (unsigned i = 0; i < vm->config.vcpus; i++)
 		if (!add_vcpu(vm, &entry)) {
 			text_format(reason, size, "no memory for its vCPUs");
 			return false;
 		}
-	vm_init_devices(vm, host_clock());
+	vm_init_devices(vm, vm->created);
 	if (entry.kind != LOADER_MULTIBOOT)
 		smbios_attach(&vm->mmio);
 	store_release(&vm->state, VM_RUNNING); /* pairs with vm_running */

@@ -29,8 +29,9 @@ enum exit_reason {
 	EXIT_RDMSR,
 	EXIT_WRMSR,
 	EXIT_XSETBV,
+	EXIT_HYPERCALL, /* VMCALL, VMMCALL */
 	EXIT_NOP,        /* WBINVD, INVD and others that do nothing here */
-	EXIT_UNDEFINED,  /* an instruction that this guest does not have: #UD (VMX instructions, VMCALL, MWAIT …) */
+	EXIT_UNDEFINED,  /* an instruction that this guest does not have: #UD (VMX instructions, MWAIT …) */
 	EXIT_PRIVILEGED, /* an instruction that faults with #GP(0) here (RDPMC) */
 	EXIT_TRIPLE_FAULT,
 	EXIT_TASK_SWITCH,

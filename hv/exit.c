@@ -113,6 +113,15 @@ NOINLINE static enum runner_next halt(struct runner *r, struct exit *e)
 	return NEXT_HALT;
 }
 
+NOINLINE static enum runner_next hypercall(struct runner *r, struct exit *e)
+{
+	guests.backend->fetch(r->v, VCPU_SEGMENTS | VCPU_CONTROL);
+	if (!pv_call(r->v))
+		return inject_exception(r, e, VECTOR_UD, false, 0);
+	vcpu_skip(r->v, e->length);
+	return NEXT_ENTER;
+}
+
 NOINLINE static enum runner_next page_fault(struct runner *r, struct exit *e)
 {
 	return step_page_fault(r, r->v, e);
@@ -172,6 +181,8 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 		return exit_wrmsr(r, e);
 	case EXIT_XSETBV:
 		return exit_xsetbv(r, e);
+	case EXIT_HYPERCALL:
+		return hypercall(r, e);
 	case EXIT_NOP:
 		vcpu_skip(r->v, e->length);
 		return NEXT_ENTER;

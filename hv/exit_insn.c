@@ -17,6 +17,7 @@ static const uint32_t makers[] = {
 	[EXIT_RDMSR] = 1u << INSN_RDMSR,
 	[EXIT_WRMSR] = 1u << INSN_WRMSR,
 	[EXIT_XSETBV] = 1u << INSN_XSETBV,
+	[EXIT_HYPERCALL] = 1u << INSN_SVM,
 	[EXIT_NOP] = 1u << INSN_INVD | 1u << INSN_WBINVD,
 	[EXIT_EXCEPTION] = 1u << INSN_ICEBP | 1u << INSN_SVM, /* #DB of the one, #GP of others */
 };
@@ -164,7 +165,8 @@ static void fill_operand(const struct vcpu *v, const struct insn *i, struct exit
 		e->exception.soft = e->exception.vector == VECTOR_DB;
 		return;
 	case INSN_SVM:
-		e->reason = EXIT_UNDEFINED;
+		if (e->decodes != EXIT_HYPERCALL)
+			e->reason = EXIT_UNDEFINED;
 		return;
 	default:
 		return;

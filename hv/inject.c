@@ -47,5 +47,7 @@ void inject_interrupt(struct runner *r)
 			more = vm_interrupt_pending(v);
 		}
 	}
+	if (v->pv.eoi)
+		pv_eoi_settle(v);
 	vcpu_want_window(v, more);
 }

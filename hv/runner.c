@@ -93,10 +93,14 @@ static void slice_step(struct runner *r)
 static void slice(struct runner *r)
 {
 	guests.backend->load(r->v);
+	if (r->v->pv.slices)
+		pv_slice_begin(r->v);
 	if (r->v->step.on)
 		slice_step(r);
 	else if (pause_held(r) == NEXT_ENTER)
 		guests.backend->slice(r);
+	if (r->v->pv.slices)
+		pv_slice_end(r->v);
 }
 
 /* Stops the vCPU for good. Its handlers are over, for they run in slices of this CPU. */
@@ -143,6 +147,7 @@ static uint64_t runner_turn(struct runner *r, uint64_t now)
 	next = earlier(next, lapic_tick(r->v, now));
 	if (load_relaxed(&r->v->attention))
 		vcpu_attend(r->v);
+	pv_waits(r->v, now);
 	return next;
 }
 
@@ -250,6 +255,7 @@ __attribute__((noinline)) static void stand_still(struct cpu_loop *l)
 		guests.backend->load(r->v);
 		guests.backend->fetch(r->v, VCPU_ALL);
 		r->retry_exits = 0;
+		pv_stood_still(r->v);
 	}
 	gdb_stub_park();
 	for (struct runner *r = l->first; r; r = r->next)

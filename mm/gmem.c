@@ -8,7 +8,7 @@
  *
  * A compare-and-exchange is the same with a locked instruction for the data: an atomic instruction of the guest's that is
  * carried out here is one towards its other vCPUs too, and as dirty as a plain store (CVE-2024-35804). If it finds another
- * value it stores nothing, and nothing follows.
+ * value it stores nothing, and nothing follows. A plain exchange always stores.
  */
 #include "mm/gpte.h"
 #include "mm/mmu.h"
@@ -184,4 +184,35 @@ enum mmu_exchange mmu_cmpxchg(struct mmu *m, gpa_t a, void *expected, const void
 	}
 	rcu_read_unlock(RCU_PUBLISH);
 	return done;
+}
+
+bool mmu_xchg(struct mmu *m, gpa_t a, void *value, unsigned bytes)
+{
+	gfn_t f = gpa_gfn(a);
+	struct slot *s;
+
+	CHECK(a.v % PAGE_SIZE + bytes <= PAGE_SIZE);
+	s = slot_enter(m, f);
+	if (s) {
+		char *p = (char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE;
+
+		switch (bytes) { /* one locked instruction, a full barrier */
+		case 1:
+			*(uint8_t *)value = __atomic_exchange_n((uint8_t *)p, *(uint8_t *)value, __ATOMIC_SEQ_CST);
+			break;
+		case 2:
+			*(uint16_t *)value = __atomic_exchange_n((loose16 *)p, *(uint16_t *)value, __ATOMIC_SEQ_CST);
+			break;
+		case 4:
+			*(uint32_t *)value = __atomic_exchange_n((loose32 *)p, *(uint32_t *)value, __ATOMIC_SEQ_CST);
+			break;
+		default:
+			CHECK(bytes == 8);
+			*(uint64_t *)value = __atomic_exchange_n((loose64 *)p, *(uint64_t *)value, __ATOMIC_SEQ_CST);
+			break;
+		}
+		stored(m, s, f, a, bytes);
+	}
+	rcu_read_unlock(RCU_PUBLISH);
+	return s;
 }

@@ -310,6 +310,13 @@ bool mmu_load_cr3(struct mmu_vcpu *v, uint64_t cr3)
 	return true;
 }
 
+/* What is pending is asked by sync_all, in the reload that the entry finds due. A failure there is a RETRY, and it stays due. */
+void mmu_flush_tlb(struct mmu_vcpu *v)
+{
+	v->sync_wanted = v->root_stale = true;
+	store_relaxed(&v->seen, 0);
+}
+
 hpa_t mmu_root(const struct mmu_vcpu *v)
 {
 	return host_phys(v->mode == PAGING_LONG ? (void *)v->root[0]->table : (void *)v->pae_root);

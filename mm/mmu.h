@@ -185,7 +185,7 @@ struct mmu_vcpu {
 	spte_t *pae_root;         /* page below 4 GiB: the four PDPTEs of a guest without long mode */
 	struct mmu_near near;
 	bool root_stale;          /* reload before the next entry */
-	bool sync_wanted;         /* an INVLPG's sync met another flow: again at the reload */
+	bool sync_wanted;         /* the reload syncs: an INVLPG's met another flow, or mmu_flush_tlb() wants it */
 	struct chain_reserve rmap, parents;
 	struct table *tables[8];  /* reserve of shadow tables */
 	unsigned tables_n;
@@ -231,6 +231,10 @@ enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, 
  * waits to be synced; nothing was changed. Else what MMU_FLUSH asks for may be done at once: the entry would only find that it
  * is behind, and begin anew. */
 bool mmu_load_cr3(struct mmu_vcpu *v, uint64_t cr3);
+
+/* The same for a flush of the guest's whole TLB that comes with no instruction: it happens, and what went unsync is synced, before
+ * the next entry. Outside the guest, on its CPU. */
+void mmu_flush_tlb(struct mmu_vcpu *v);
 
 /* A #PF exit at `a` with the hardware's error code. cpl: 0 … 3. Outside sections, locks; interrupts on. */
 enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f);
@@ -289,6 +293,9 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes);
  * what is. The rest as mmu_write. */
 enum mmu_exchange { MMU_EXCHANGED, MMU_DIFFERS, MMU_NO_RAM };
 enum mmu_exchange mmu_cmpxchg(struct mmu *m, gpa_t a, void *expected, const void *value, unsigned bytes);
+/* An atomic exchange of 1, 2, 4 or 8 bytes at a, all in one page: *value is stored, and becomes what was there. False: no RAM.
+ * The rest as mmu_write. */
+bool mmu_xchg(struct mmu *m, gpa_t a, void *value, unsigned bytes);
 /* RAM pages of this guest in all. */
 uint64_t mmu_pages(const struct mmu *m);
 

@@ -18,6 +18,7 @@ enum abi_port {
 	ABI_PORT_DIRTY = 0x5ec,	   /* write: a gfn; read: 1 if the last harvest reported it */
 	ABI_PORT_VCPU_ENTRY = 0x5f0, /* write: where the next vCPU starts, a gpa */
 	ABI_PORT_VCPU_START = 0x5f4, /* write: index (1...) of the vCPU to start; read: vCPUs of this guest */
+	ABI_PORT_EXITS = 0x5f8,	   /* read: VM exits of all its vCPUs so far, this one too */
 };
 
 enum abi_command {

@@ -48,6 +48,7 @@ static void an_empty_string_is_the_default_guest(void **state)
 	assert_int_equal(config.limit_us, 0);
 	assert_string_equal(config.until, "");
 	assert_int_equal(config.shadow, 0);
+	assert_int_equal(config.pv, CONFIG_PV_ALL);
 	assert_string_equal(config.command_line, "");
 }
 
@@ -192,10 +193,33 @@ static void malformed_values_name_their_key(void **state)
 	bad("until=", "until");
 }
 
+static void parts_of_the_paravirtual_interface(void **state)
+{
+	(void)state;
+	good("pv=off");
+	assert_int_equal(config.pv, 0);
+	good("pv=eoi");
+	assert_int_equal(config.pv, CONFIG_PV_EOI);
+	good("pv=ipi,clock");
+	assert_int_equal(config.pv, CONFIG_PV_IPI | CONFIG_PV_CLOCK);
+	good("pv=tlb,steal");
+	assert_int_equal(config.pv, CONFIG_PV_TLB | CONFIG_PV_STEAL);
+	good("pv=clock,eoi,tlb,ipi,steal");
+	assert_int_equal(config.pv, CONFIG_PV_ALL);
+	bad("pv=tlb", "pv=tlb|off, or a list of clock, eoi, steal, tlb and ipi|tlb only with steal");
+	bad("pv=", "pv=");
+	bad("pv=on", "pv=on");
+	bad("pv=off,eoi", "pv=off,eoi");
+	bad("pv=eoi,", "pv=eoi,");
+	bad("pv=eoi,eoi", "pv=eoi,eoi");
+	bad("pv=eoix", "pv=eoix");
+	bad("pv=eo", "pv=eo");
+}
+
 static void unknown_keys_list_the_accepted_ones(void **state)
 {
 	(void)state;
-	bad("mme=64M", "mme=64M|name, mem, vcpus, cpus, log, period, limit, until, shadow, initrd-of, module-of");
+	bad("mme=64M", "mme=64M|name, mem, vcpus, cpus, log, period, limit, until, shadow, pv, initrd-of, module-of");
 	bad("Name=a", "unknown key");
 	bad("=a", "unknown key");
 	bad("nam=a", "unknown key");
@@ -318,6 +342,7 @@ int main(void)
 		cmocka_unit_test(one_to_eight_vcpus),
 		cmocka_unit_test(each_way_to_log_has_its_name),
 		cmocka_unit_test(malformed_values_name_their_key),
+		cmocka_unit_test(parts_of_the_paravirtual_interface),
 		cmocka_unit_test(unknown_keys_list_the_accepted_ones),
 		cmocka_unit_test(a_key_may_stand_once),
 		cmocka_unit_test(roles),

@@ -220,7 +220,8 @@ static void others(void **state)
 	assert_int_equal(decode(SVM_EXIT_INTR, 0, 0, false).reason, EXIT_INTERRUPT);
 	assert_int_equal(decode(SVM_EXIT_NMI, 0, 0, false).reason, EXIT_NMI);
 	assert_int_equal(decode(SVM_EXIT_VINTR, 0, 0, false).reason, EXIT_INTERRUPT_WINDOW);
-	assert_int_equal(decode(SVM_EXIT_VMMCALL, 0, 0, false).reason, EXIT_UNDEFINED);
+	assert_int_equal(decode(SVM_EXIT_VMMCALL, 0, 0, false).decodes, EXIT_HYPERCALL);
+	assert_int_equal(decode(SVM_EXIT_VMLOAD, 0, 0, false).reason, EXIT_UNDEFINED);
 	assert_int_equal(decode(SVM_EXIT_RDPMC, 0, 0, false).reason, EXIT_PRIVILEGED);
 	assert_int_equal(decode(SVM_EXIT_SHUTDOWN, 0, 0, false).reason, EXIT_TRIPLE_FAULT);
 	assert_int_equal(decode(SVM_EXIT_SMI, 0, 0, false).reason, EXIT_OTHER);
