@@ -194,6 +194,7 @@ enum runner_next exit_instruction(struct runner *r, struct exit *e)
 	if (!decode(r, e, &i, &next))
 		return next;
 	e->reason = e->decodes;
+	count_add(&r->exits[e->reason], 1); /* EXIT_INSTRUCTION says that it had to be read */
 	return handle(r, e, &i);
 }
 

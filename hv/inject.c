@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include "hv/fetch.h"
 #include "hv/runner.h"
+
+#define HLT 0xf4
 
 enum runner_next inject_exception(struct runner *r, struct exit *e, uint8_t vector, bool has_error, uint32_t error)
 {
@@ -16,10 +19,23 @@ __attribute__((noinline)) static void inject_nmi(struct vcpu *v)
 	guests.backend->fetch(v, VCPU_FLOW);
 	wait = v->event.type != EVENT_NONE || v->interrupt_shadow || v->nmi_blocked;
 	vcpu_want_nmi_window(v, wait);
+	if (v->interrupt_shadow)
+		store_relaxed(&v->attention, 1);
 	if (wait)
 		return;
 	fetch_and_seq(&v->signals, ~SIGNAL_NMI);
 	vcpu_set_event(v, (struct event){.type = EVENT_NMI, .vector = VECTOR_NMI});
+}
+
+/* Is HLT what runs in the shadow of STI? It exits, and then the interrupt can be delivered: no window is wanted. One that opened too
+ * early, as on QEMU (svm.c), would have the guest sleep on what it was to be woken by. */
+__attribute__((noinline)) static bool halts_next(struct vcpu *v)
+{
+	struct fetch x = {.n = 0};
+
+	guests.backend->fetch(v, VCPU_SEGMENTS);
+	return v->event.type == EVENT_NONE && vcpu_canonical(fetch_at(v, &x)) && fetch_more(v, &x) == MMU_RESUME &&
+	       x.bytes[0] == HLT;
 }
 
 void inject_interrupt(struct runner *r)
@@ -45,6 +61,9 @@ void inject_interrupt(struct runner *r)
 			if (vector >= 0)
 				vcpu_set_event(v, (struct event){.type = EVENT_INTERRUPT, .vector = (uint8_t)vector});
 			more = vm_interrupt_pending(v);
+		} else if (v->interrupt_shadow && halts_next(v)) {
+			store_relaxed(&v->attention, 1);
+			more = false;
 		}
 	}
 	if (v->pv.eoi)

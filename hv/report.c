@@ -35,7 +35,7 @@ const char *const reason_names[EXIT_REASONS] = {
 	[EXIT_PRIVILEGED] = "privileged instruction",
 	[EXIT_TRIPLE_FAULT] = "triple fault",
 	[EXIT_TASK_SWITCH] = "task switch",
-	[EXIT_INSTRUCTION] = "instruction",
+	[EXIT_INSTRUCTION] = "of these read from the instruction",
 	[EXIT_ENTRY_FAILED] = "failed entry",
 };
 

@@ -179,6 +179,19 @@ static STEP_INLINE bool run(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
 	return !failed;
 }
 
+/* QEMU 7.2's VMRUN does not take INT_STATE_SHADOW up: an exit at the instruction that was in the shadow finds none. Until that has
+ * been passed it is in the shadow still, unless the virtual interrupt of the window came there. */
+static STEP_INLINE bool in_shadow(struct svm_vcpu *x, const struct vmcb *m, uint64_t rip)
+{
+	if (__builtin_expect(m->int_state & INT_STATE_SHADOW, 0)) {
+		x->shadow = true;
+		x->shadow_rip = rip;
+	} else if (__builtin_expect(x->shadow, 0)) {
+		x->shadow = rip == x->shadow_rip && m->exit_code != SVM_EXIT_VINTR;
+	}
+	return x->shadow;
+}
+
 static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, struct exit *e)
 {
 	struct svm_vcpu *x = v->backend;
@@ -208,7 +221,7 @@ static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, str
 	v->gpr[RAX] = m->rax;
 	v->gpr[RSP] = m->rsp;
 	v->rflags = m->rflags;
-	v->interrupt_shadow = m->int_state & INT_STATE_SHADOW;
+	v->interrupt_shadow = in_shadow(x, m, v->rip);
 	v->stale = VCPU_CR2 | VCPU_SEGMENTS | VCPU_TABLES;
 	v->event.type = EVENT_NONE;
 	/* What was delivered has moved RIP to its handler: then EXITINTINFO is left over from before (Bochs). */

@@ -11,6 +11,8 @@
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	bool audit;       /* check the VMCB before the next entry */
+	bool shadow;      /* the instruction at shadow_rip is in that of STI or MOV SS */
+	uint64_t shadow_rip;
 	bool iret;        /* an IRET at iret_rip ends the blocking of NMIs, once it has run */
 	uint64_t iret_rip;
 	bool shared_asid; /* other vCPUs may have it too: flush whenever the CPU changes from one to the other */
