@@ -8,6 +8,9 @@
 
 #define SMBIOS_ADDRESS 0xf0000UL /* gpa; read-only */
 
+/* Of the 64 pages from 0xc0000 on, all but this one are nobody's (mmu_set_blank). */
+#define SMBIOS_LEAVES_BLANK (~(1UL << (SMBIOS_ADDRESS - 0xc0000) / 4096))
+
 /* Connects it to the guest's memory. */
 void smbios_attach(struct mmio *m);
 

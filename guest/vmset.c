@@ -237,8 +237,13 @@ static bool build(struct builder *b, struct vm *vm, unsigned i, char *reason, si
 			return false;
 		}
 	vm_init_devices(vm, vm->created);
-	if (entry.kind != LOADER_MULTIBOOT)
+	if (entry.kind != LOADER_MULTIBOOT) {
 		smbios_attach(&vm->mmio);
+		if (!mmu_set_blank(&vm->mmu, SMBIOS_LEAVES_BLANK)) {
+			text_format(reason, size, "no memory for what is no RAM");
+			return false;
+		}
+	}
 	store_release(&vm->state, VM_RUNNING); /* pairs with vm_running */
 	return true;
 }

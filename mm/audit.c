@@ -19,7 +19,7 @@
  * many shadow pages there are (M11, used), that leaves and rmap entries are equal in number, and a page's count of more than
  * AUDIT_STEP tables. */
 #include "mm/audit.h"
-#include "mm/gpte.h"
+#include "mm/leaf.h"
 #include "mm/log.h"
 #include "mm/rcu.h"
 
@@ -94,7 +94,7 @@ static void check_leaf_rights(struct audit *a, struct shadow *s, unsigned i, uin
 		dirty = gpte & GPTE_D;
 		f = shadow_leaf_gfn(s, i, gpte);
 	}
-	if (slot_gfn(slot_owner(spte_hfn(spte)), spte_hfn(spte)).v != f.v)
+	if (leaf_is_blank(a->mmu, spte) ? !mmu_is_blank(a->mmu, f) : slot_gfn(slot_owner(spte_hfn(spte)), spte_hfn(spte)).v != f.v)
 		suspect(a, "M10 leaf maps another page than the guest's table", spte, f.v);
 	if ((spte & SPTE_U) && !(access & ACC_U))
 		suspect(a, "M10 user access that the guest does not allow", gpte, spte);
@@ -197,15 +197,15 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 	unsigned level = s->role.level;
 	gfn_t f;
 
-	a->leaves++;
 	if (spte_level(spte) != level || level > SLOT_LEVELS || !(spte & SPTE_PS) != (level == 1)) {
 		report(a, "M2 leaf of a wrong size", level, spte);
 		return;
 	}
-	if (!slot || slot->mmu != a->mmu) {
-		report(a, "M5 leaf maps a frame that is not this guest's", spte, s->gfn.v);
-		return;
-	}
+	if (leaf_is_blank(a->mmu, spte) && !(spte & (SPTE_W | SPTE_D | SPTE_MMU_WRITABLE)))
+		goto rights;
+	if (!slot || slot->mmu != a->mmu)
+		return report(a, "M5 leaf maps a frame that is not this guest's", spte, s->gfn.v);
+	a->leaves++;
 	f = slot_gfn(slot, spte_hfn(spte));
 	if (!word || load_relaxed(word) != (uintptr_t)p)
 		report(a, "M6 location word does not lead back", (uintptr_t)p, (uintptr_t)word);
@@ -219,6 +219,7 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		suspect(a, "M7 writable page without its dirty bit", spte, f.v);
 	if ((spte & SPTE_MMU_WRITABLE) && written_behind(a->mmu, slot, f, level))
 		report(a, "M8 writable page that is a synced page table", spte, f.v);
+rights:
 	if (!s->unsync)
 		check_leaf_rights(a, s, i, spte);
 }

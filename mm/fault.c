@@ -225,6 +225,21 @@ static bool install_large(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool wr
 	return true;
 }
 
+/* The blank page in a level-1 page; what is there for another frame goes. */
+static enum mmu_outcome install_blank(struct mmu_vcpu *v, struct shadow *s, gva_t a, uint64_t gpte)
+{
+	unsigned index = gpte_index(a, 1), access = s->role.access;
+	spte_t *p = &s->table->spte[index];
+
+	if (!s->role.direct)
+		access &= gpte_access(gpte, s->role.nx);
+	shadow_drop(s, index);
+	store_release(p, leaf_value(leaf_blank(v->mmu), 1, access, false));
+	s->present++;
+	return MMU_RESUME;
+}
+
+/* slot: 0 for the blank page. */
 static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t error, const struct walk *w,
 	struct slot *slot, struct todo *todo)
 {
@@ -240,14 +255,17 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 	if (!walk_current(w))
 		return MMU_RETRY;
 	while (s->role.level > 1) {
-		if (install_large(v, s, a, error & PF_W, w, slot))
+		if (slot && install_large(v, s, a, error & PF_W, w, slot))
 			return MMU_RESUME;
 		s = descend(v, s, a, w, todo);
 		if (!s)
 			return MMU_RETRY;
 	}
 	shadow_lock(s);
-	o = install(v, s, a, error & PF_W, s->role.direct ? 0 : w->gpte[1], slot, w->page, todo);
+	if (slot)
+		o = install(v, s, a, error & PF_W, s->role.direct ? 0 : w->gpte[1], slot, w->page, todo);
+	else
+		o = install_blank(v, s, a, s->role.direct ? 0 : w->gpte[1]);
 	shadow_unlock(s);
 	return o;
 }
@@ -274,9 +292,9 @@ static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct 
 	if (o == MMU_RESUME) {
 		slot = slot_find(m, w.page);
 		w.gpa = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
-		if (!slot) {
+		if (!slot && (error & PF_W || !mmu_is_blank(m, w.page))) {
 			o = MMU_MMIO;
-		} else if (must_emulate(v, w.access, error)) {
+		} else if (slot && must_emulate(v, w.access, error)) {
 			o = MMU_EMULATE;
 		} else {
 			park("fault-walked");

@@ -12,6 +12,16 @@ static inline uint64_t leaf_value(hfn_t h, unsigned level, unsigned access, bool
 	       (access & ACC_U ? SPTE_U : 0) | (access & ACC_X ? 0 : SPTE_NX) | (writable ? SPTE_MMU_WRITABLE : 0);
 }
 
+/* The frame of mmu_set_blank's page, and whether a leaf is one of it. */
+static inline hfn_t leaf_blank(const struct mmu *m)
+{
+	return hfn(host_phys(m->blank_page).v >> PAGE_SHIFT);
+}
+static inline bool leaf_is_blank(const struct mmu *m, uint64_t spte)
+{
+	return m->blank_page && spte_hfn(spte).v == leaf_blank(m).v;
+}
+
 /* True when memory from page f on may be one leaf of level 2: it lies in the slot as a whole, at a host address aligned
  * likewise, and no page of it is a page table. */
 bool leaf_may_be_large(const struct slot *slot, gfn_t f);

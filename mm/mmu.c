@@ -68,6 +68,20 @@ void mmu_destroy(struct mmu *m)
 	rcu_wait(RCU_MASK_ALL);
 	mmu_drop_ram(m);
 	free_tables(m);
+	if (m->blank_page)
+		page_free_array(m->blank_page, PAGE_SIZE);
+	m->blank_page = 0;
+}
+
+bool mmu_set_blank(struct mmu *m, uint64_t pages)
+{
+	CHECK(!m->blank_page);
+	m->blank_page = page_alloc_array(PAGE_SIZE);
+	if (!m->blank_page)
+		return false;
+	__builtin_memset(m->blank_page, 0xff, PAGE_SIZE);
+	m->blank = pages;
+	return true;
 }
 
 bool mmu_vcpu_init(struct mmu_vcpu *v, struct mmu *m)

@@ -138,6 +138,8 @@ struct mmu {
 	atomic32 leaf_tables_top;
 	uint32_t leaf_table_free; /* index + 1; 0: none */
 	unsigned phys_bits;       /* MAXPHYADDR that the guest sees; fixed before it runs */
+	uint64_t blank;           /* mmu_set_blank's: pages from MMU_BLANK_FIRST on, a bit each; fixed before it runs */
+	void *blank_page;         /* all ones */
 
 	/* TLB protocol (tlb.c) */
 	atomic64 generation;      /* from 1; bumped by whoever invalidates */
@@ -213,6 +215,15 @@ bool mmu_init(struct mmu *m, const char *name, uint64_t budget);
 /* Gives it `bytes` (page multiple) of zeroed RAM laid out as GUEST-ABI says: 0-0x9ffff, 0x100000 up to 3 GiB, the rest
  * from 4 GiB. False: not that much free; nothing stays allocated. */
 bool mmu_add_ram(struct mmu *m, uint64_t bytes);
+/* Of the 64 pages from here on, where PCs have ROMs, those whose bit is set are no RAM and no device's: reads of them find ones in one
+ * page that is mapped for reading, and do not exit again; writes are MMU_MMIO. Such a leaf is in no rmap chain: its frame belongs
+ * to no slot, and nothing is ever written there. Before the guest runs. False: out of memory. */
+#define MMU_BLANK_FIRST 0xc0UL /* gfn */
+bool mmu_set_blank(struct mmu *m, uint64_t pages);
+static inline bool mmu_is_blank(const struct mmu *m, gfn_t f)
+{
+	return f.v - MMU_BLANK_FIRST < 64 && m->blank >> (f.v - MMU_BLANK_FIRST) & 1;
+}
 /* Gives the RAM back (part of mmu_destroy and of a failed mmu_add_ram). No spte maps it. */
 void mmu_drop_ram(struct mmu *m);
 /* Gives everything back. No vCPU runs or will. Outside sections and locks. */

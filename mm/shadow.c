@@ -137,6 +137,8 @@ static void drop_leaf(struct shadow *s, spte_t *p)
 	old = xchg_seq(p, 0);
 	park("drop-cleared");
 	slot = slot_owner(spte_hfn(old));
+	if (!slot) /* the blank page (mmu_set_blank): for reading, and in no chain */
+		return;
 	f = slot_gfn(slot, spte_hfn(old));
 	CHECK(slot->mmu == s->mmu);
 	if (old & SPTE_D)
