@@ -52,6 +52,7 @@ IMAGES += greedy
 IMAGES += mmio
 IMAGES += realmode
 IMAGES += pv
+IMAGES += signals
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
@@ -140,7 +141,8 @@ $(BUILD)/guest/%.elf: $(BUILD)/guest/start.o $(BUILD)/guest/lib.o $(BUILD)/guest
 	$(Q)$(LD) $(LINK) -T guest/images/image.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
 	$(Q)$(OBJCOPY) -O elf32-i386 $(@:.elf=.elf64) $@
 
-$(BUILD)/guest/smp_storm.elf $(BUILD)/guest/scale.elf $(BUILD)/guest/kick.elf $(BUILD)/guest/pv.elf: $(BUILD)/guest/smp.o
+$(BUILD)/guest/smp_storm.elf $(BUILD)/guest/scale.elf $(BUILD)/guest/kick.elf $(BUILD)/guest/pv.elf \
+	$(BUILD)/guest/signals.elf: $(BUILD)/guest/smp.o
 $(BUILD)/guest/mmio.elf: $(BUILD)/guest/mmio_engine.o
 $(BUILD)/guest/realmode.elf: $(BUILD)/guest/realmode_engine.o
 $(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
