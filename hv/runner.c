@@ -12,6 +12,7 @@
 #include "hv/x86.h"
 
 #define SLICE_US 5000   /* of a vCPU that shares its CPU with other work */
+#define SLICE_LEAST_US 20 /* that it has however much else is due */
 #define CONSOLE_US 5000 /* CPU 0 looks for text this often */
 #define OVERDUE_US 1000
 #define REAP_STEP 8      /* blocks of each slab given back at a time */
@@ -21,7 +22,7 @@ struct guests guests;
 
 /* This CPU's part of the machine. Its own. */
 struct cpu_loop {
-	struct runner *first;
+	struct runner *first, *ran; /* ran: had the last slice; 0: nobody */
 	atomic64 armed; /* the timer fires no later than at this TSC. Its CPU's, read by the watch */
 	uint64_t next_watch;
 	uint64_t moved; /* TSC when the last character was, or there was none. CPU 0's */
@@ -244,6 +245,27 @@ static bool can_run(const struct runner *r)
 	return !r->over && r->v->activity == VCPU_RUNNABLE && !load_relaxed(&r->parked) && !r->v->held;
 }
 
+/* The next one that can run, behind the one that ran last; 0: none can. One slice a turn: what is due is looked at in between, so
+ * that all have their time however soon something is. */
+static struct runner *whose_turn(struct cpu_loop *l, unsigned *runnable)
+{
+	struct runner *before = 0, *behind = 0;
+	bool passed = false;
+
+	for (struct runner *r = l->first; r; r = r->next) {
+		if (can_run(r)) {
+			++*runnable;
+			if (!passed && !before)
+				before = r;
+			if (passed && !behind)
+				behind = r;
+		}
+		passed |= r == l->ran;
+	}
+	l->ran = behind ? behind : before;
+	return l->ran;
+}
+
 /* gdb has everything stand still. That time counts neither as a guest's nor as lack of progress. */
 __attribute__((noinline)) static void stand_still(struct cpu_loop *l)
 {
@@ -292,6 +314,7 @@ void runner_cpu_loop(void *argument)
 	while (load_acquire(&guests.left)) {
 		uint64_t now, kicks, next;
 		unsigned runnable = 0;
+		struct runner *r;
 
 		if (gdb_stub_stopping())
 			stand_still(l);
@@ -299,19 +322,17 @@ void runner_cpu_loop(void *argument)
 		kicks = load_relaxed(&c->kicks);
 		timer_seen(l, &events);
 		next = turn(l, now);
-		for (struct runner *r = l->first; r; r = r->next)
-			runnable += can_run(r);
-		if (!runnable) {
+		r = whose_turn(l, &runnable);
+		if (!r) {
 			idle(l, next, events, kicks);
 			continue;
 		}
-		for (struct runner *r = l->first; r; r = r->next) {
-			if (!can_run(r))
-				continue;
-			runner_arm(earlier(next, runnable > 1 ? host_clock() + us_ticks(SLICE_US) : RUNNER_NEVER));
-			latency_entry();
-			slice(r);
-			timer_seen(l, &events);
-		}
+		now = host_clock();
+		if (next < now + us_ticks(SLICE_LEAST_US))
+			next = now + us_ticks(SLICE_LEAST_US);
+		runner_arm(earlier(next, runnable > 1 ? now + us_ticks(SLICE_US) : RUNNER_NEVER));
+		latency_entry();
+		slice(r);
+		timer_seen(l, &events);
 	}
 }
