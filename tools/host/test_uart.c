@@ -260,7 +260,11 @@ static void what_waits_below_the_trigger_times_out(void **state)
 		uart_receive(&m.uart, 'x');
 	}
 	assert_int_equal(in(&m, IIR), 0xc4);
+	in(&m, DATA);
+	wait(&m, 4.1);
+	assert_int_equal(in(&m, IIR), 0xcc);
 	out(&m, FCR, 0x83);
+	assert_int_equal(in(&m, IIR), 0xc1);
 	wait(&m, 10);
 	assert_int_equal(in(&m, IIR), 0xc1);
 }
@@ -378,6 +382,7 @@ static void clearing_the_fifo_drops_what_it_holds(void **state)
 	/* Bit 0 has to be set for the others to count. */
 	uart_receive(&m.uart, 3);
 	out(&m, FCR, 2);
+	assert_int_equal(in(&m, LSR), 0x61);
 	assert_int_equal(in(&m, DATA), 3);
 }
 
