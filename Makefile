@@ -53,9 +53,10 @@ IMAGES += mmio
 IMAGES += realmode
 IMAGES += pv
 IMAGES += signals
+IMAGES += echo
 
 # Rooms that also compile natively.
-PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c \
+PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c hv/escape.c \
 	hv/font.c hv/frame.c hv/options.c hv/place.c hv/log.c hv/vmx_audit.c hv/vmx_audit_segments.c \
 	hv/svm_audit.c hv/svm_exit.c)
 

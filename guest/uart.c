@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/uart.h"
+#include "mm/host.h"
 
 /* Registers, by offset from the first port. The first two are the divisor while LCR_DLAB is set. */
 enum uart_register { UART_DATA, UART_IER, UART_IIR_FCR, UART_LCR, UART_MCR, UART_LSR, UART_MSR, UART_SCRATCH };
@@ -21,6 +22,9 @@ enum uart_register { UART_DATA, UART_IER, UART_IIR_FCR, UART_LCR, UART_MCR, UART
 
 #define FCR_ENABLE 0x01
 #define FCR_CLEAR_RX 0x02
+#define LCR_BITS 0x03 /* of data, less 5 */
+#define LCR_STOP 0x04
+#define LCR_PARITY 0x08
 #define LCR_DLAB 0x80
 #define MCR_DTR 0x01
 #define MCR_RTS 0x02
@@ -39,14 +43,18 @@ enum uart_register { UART_DATA, UART_IER, UART_IIR_FCR, UART_LCR, UART_MCR, UART
 #define MSR_RI_FELL 0x04
 #define MSR_DELTAS 0x0f
 #define DIVISOR_9600 12
+#define BITS_PER_SECOND 115200 /* with a divisor of 1 */
+#define TIMEOUT_CHARACTERS 4
 
 /* The interrupt of highest priority that is pending and enabled. */
 static uint8_t cause(const struct uart *u)
 {
 	if ((u->ier & IER_LINE) && u->errors)
 		return IIR_LINE;
-	if ((u->ier & IER_RECEIVED) && u->rx_n)
-		return !u->fifo || u->rx_n >= u->trigger ? IIR_RECEIVED : IIR_TIMEOUT;
+	if ((u->ier & IER_RECEIVED) && u->rx_n >= (u->fifo ? u->trigger : 1))
+		return IIR_RECEIVED;
+	if ((u->ier & IER_RECEIVED) && u->timed_out)
+		return IIR_TIMEOUT;
 	if ((u->ier & IER_SENT) && u->sent)
 		return IIR_SENT;
 	if ((u->ier & IER_MODEM) && (u->msr & MSR_DELTAS))
@@ -78,26 +86,59 @@ static void set_mcr(struct uart *u, uint8_t value)
 	u->msr = (uint8_t)(now | (u->msr & MSR_DELTAS) | changed >> 4 | (u->msr & ~now & MSR_RI ? MSR_RI_FELL : 0));
 }
 
-static bool store(struct uart *u, uint8_t byte)
+/* The receiver's FIFO was filled, read or emptied: its timeout begins anew. */
+static void restart_timeout(struct uart *u)
 {
-	unsigned room = u->fifo ? UART_FIFO : 1;
+	u->timed_out = false;
+	u->timeout = 0;
+}
 
-	if (u->rx_n < room) {
+static bool has_room(const struct uart *u)
+{
+	return u->rx_n < (u->fifo ? UART_FIFO : 1);
+}
+
+/* A byte has come down the line, wanted or not. What finds the FIFO full is lost; without a FIFO it is the older one. */
+static void store(struct uart *u, uint8_t byte)
+{
+	if (has_room(u))
 		u->rx[(u->rx_first + u->rx_n++) % UART_FIFO] = byte;
-		return true;
-	}
-	u->errors |= LSR_OVERRUN;
+	else
+		u->errors |= LSR_OVERRUN;
 	if (!u->fifo)
 		u->rx[u->rx_first] = byte;
-	return false;
+	restart_timeout(u);
 }
 
 bool uart_receive(struct uart *u, uint8_t byte)
 {
-	bool kept = !(u->mcr & MCR_LOOP) && store(u, byte);
-
+	if ((u->mcr & MCR_LOOP) || !has_room(u))
+		return false;
+	store(u, byte);
 	update(u);
-	return kept;
+	return true;
+}
+
+/* TSC ticks that a character takes on the line: start, data, parity and stop bits. */
+static uint64_t character(const struct uart *u)
+{
+	unsigned divisor = u->divisor_high << 8 | u->divisor_low;
+	unsigned bits = 1 + 5 + (u->lcr & LCR_BITS) + (u->lcr & LCR_PARITY ? 1 : 0) + (u->lcr & LCR_STOP ? 2 : 1);
+
+	return u->hz * bits * (divisor ? divisor : 1) / BITS_PER_SECOND;
+}
+
+uint64_t uart_tick(struct uart *u, uint64_t now)
+{
+	if (!u->fifo || !u->rx_n || u->timed_out)
+		return UINT64_MAX;
+	if (!u->timeout)
+		u->timeout = now + TIMEOUT_CHARACTERS * character(u);
+	if (now < u->timeout)
+		return u->timeout;
+	u->timed_out = true;
+	update(u);
+	return UINT64_MAX;
 }
 
 static uint8_t take(struct uart *u)
@@ -108,6 +149,7 @@ static uint8_t take(struct uart *u)
 		u->rx_n--;
 		u->rx_first = (u->rx_first + 1) % UART_FIFO;
 	}
+	restart_timeout(u);
 	return byte;
 }
 
@@ -135,8 +177,10 @@ static void set_fcr(struct uart *u, uint8_t value)
 	static const uint8_t triggers[] = {1, 4, 8, 14};
 	bool fifo = value & FCR_ENABLE;
 
-	if (fifo != u->fifo || (value & FCR_CLEAR_RX))
+	if (fifo != u->fifo || (fifo && (value & FCR_CLEAR_RX))) {
 		u->rx_n = 0;
+		restart_timeout(u);
+	}
 	u->fifo = fifo;
 	if (fifo)
 		u->trigger = triggers[value >> 6];
@@ -228,6 +272,7 @@ enum bus_outcome uart_io(void *uart, uint16_t port, unsigned size, bool write, u
 void uart_init(struct uart *u, struct irq *irq, void (*send)(void *receiver, uint8_t byte), void *receiver)
 {
 	*u = (struct uart){.irq = irq, .send = send, .receiver = receiver, .trigger = 1, .sent = true};
+	u->hz = host_clock_hz();
 	u->divisor_low = DIVISOR_9600;
 	u->msr = inputs(u);
 	update(u);

@@ -43,6 +43,28 @@ void vm_init_devices(struct vm *vm, uint64_t now)
 	mmio_add(&vm->mmio, gpa(LAPIC_BASE), LAPIC_BYTES, lapic_mmio, 0);
 }
 
+unsigned vm_receive(struct vm *vm, const uint8_t *bytes, unsigned n)
+{
+	unsigned taken = 0;
+
+	lock_take(&vm->bus.lock);
+	while (taken < n && uart_receive(&vm->uart, bytes[taken]))
+		taken++;
+	lock_drop(&vm->bus.lock);
+	return taken;
+}
+
+void vm_console_raw(struct vm *vm, bool raw)
+{
+	lock_take(&vm->bus.lock);
+	if (raw) {
+		host_raw(vm->line, vm->line_n);
+		vm->line_n = 0;
+	}
+	vm->raw = raw;
+	lock_drop(&vm->bus.lock);
+}
+
 void vm_console_flush(struct vm *vm)
 {
 	if (vm->line_n == 0)
@@ -52,7 +74,7 @@ void vm_console_flush(struct vm *vm)
 	vm->line_n = 0;
 }
 
-void vm_console_byte(struct vm *vm, uint8_t byte)
+static void show_in_lines(struct vm *vm, uint8_t byte)
 {
 	if (byte == '\r')
 		return;
@@ -65,6 +87,14 @@ void vm_console_byte(struct vm *vm, uint8_t byte)
 		if (vm->line_n == VM_LINE)
 			vm_console_flush(vm);
 	}
+}
+
+void vm_console_byte(struct vm *vm, uint8_t byte)
+{
+	if (vm->raw)
+		host_raw((const char *)&byte, 1);
+	else
+		show_in_lines(vm, byte);
 	if (match_byte(&vm->until, byte))
 		vm_end_until(vm);
 }
@@ -217,6 +247,7 @@ uint64_t vm_tick(struct vm *vm, uint64_t now)
 	if (now > vm->ticked)
 		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
 	next = pit_tick(&vm->pit, vm->ticked);
+	next = sooner(next, uart_tick(&vm->uart, vm->ticked));
 	next = sooner(next, cmos_tick(&vm->cmos, vm->ticked));
 	next = sooner(next, power_tick(&vm->power, vm->ticked));
 	tell_pic(vm);

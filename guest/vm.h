@@ -72,6 +72,7 @@ struct vm {
 	/* console */
 	char line[VM_LINE + 1];
 	unsigned line_n;
+	bool raw; /* what it prints goes out as it is; bus.lock */
 	struct match until;
 	uint64_t created; /* TSC of the host when it was made: 0 of its own, and of its clocks */
 	uint64_t started; /* TSC at the first entry */
@@ -87,6 +88,11 @@ void vm_init_devices(struct vm *vm, uint64_t now);
  * what stands in an unfinished line. */
 void vm_console_byte(struct vm *vm, uint8_t byte);
 void vm_console_flush(struct vm *vm);
+/* From now on its bytes go to the hypervisor's console as they are, or in lines again. First goes what stands in an
+ * unfinished line. Any CPU, outside locks, here and in the next. */
+void vm_console_raw(struct vm *vm, bool raw);
+/* Bytes for its UART: returns how many of them it had room for. vm_tick() is to follow. */
+unsigned vm_receive(struct vm *vm, const uint8_t *bytes, unsigned n);
 
 /* The guest ends: the first verdict counts, later ones are ignored. */
 void vm_end_exit(struct vm *vm, uint32_t value); /* wrote port 0xf4 */

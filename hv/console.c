@@ -3,6 +3,7 @@
 #include "hv/console.h"
 #include "hv/frame.h"
 #include "hv/x86.h"
+#include "mm/atomic.h"
 
 /* 16550A on COM1. */
 #define COM1 0x3f8
@@ -21,9 +22,11 @@
 #define UART_FIFO_BYTES 16
 #define MODEM_DTR_RTS 0x03
 #define STATUS_DATA 0x01
+#define STATUS_OVERRUN 0x02
 #define STATUS_HOLDING_EMPTY 0x20
 #define STATUS_ALL_EMPTY 0x40
 #define DIVISOR_115200 1
+#define DELETE 0x7f
 /* A character takes 87 us, a status read at least 0.1 us of real time. */
 #define UART_POLLS 1000000
 
@@ -34,11 +37,22 @@
 
 static bool com1_there, com1_on, vga_there, frame_there, screen_wanted = true;
 static unsigned vga_column;
+static atomic32 overruns;
+
+/* A look at the line status takes an overrun away: it is counted here. Looks of several CPUs may lose a count, no more. */
+static uint8_t status_read(void)
+{
+	uint8_t status = inb(UART_STATUS);
+
+	if (status & STATUS_OVERRUN)
+		count_add(&overruns, 1);
+	return status;
+}
 
 static bool uart_wait(uint8_t status)
 {
 	for (unsigned i = 0; i < UART_POLLS; i++) {
-		if ((inb(UART_STATUS) & status) == status)
+		if ((status_read() & status) == status)
 			return true;
 		cpu_relax();
 	}
@@ -120,6 +134,21 @@ void console_input_clear(void)
 		inb(UART_DATA);
 }
 
+int console_get(void)
+{
+	return com1_on && status_read() & STATUS_DATA ? inb(UART_DATA) : -1;
+}
+
+uint32_t console_overruns(void)
+{
+	return load_relaxed(&overruns);
+}
+
+bool console_has_input(void)
+{
+	return com1_on;
+}
+
 bool console_input(void)
 {
 	return com1_there && inb(UART_STATUS) & STATUS_DATA;
@@ -127,7 +156,15 @@ bool console_input(void)
 
 bool console_ready(void)
 {
-	return !com1_on || inb(UART_STATUS) & STATUS_HOLDING_EMPTY;
+	return !com1_on || status_read() & STATUS_HOLDING_EMPTY;
+}
+
+static void screen_putc(char c)
+{
+	if (vga_there && screen_wanted)
+		vga_putc(c);
+	if (frame_there && screen_wanted)
+		frame_putc(c);
 }
 
 void console_putc(char c)
@@ -137,10 +174,16 @@ void console_putc(char c)
 			uart_putc('\r');
 		uart_putc(c);
 	}
-	if (vga_there && screen_wanted)
-		vga_putc(c);
-	if (frame_there && screen_wanted)
-		frame_putc(c);
+	screen_putc(c);
+}
+
+void console_put_raw(char c)
+{
+	if (com1_on)
+		uart_putc(c);
+	if (c != '\n' && c != '\r' && ((uint8_t)c < ' ' || c == DELETE))
+		c = '.';
+	screen_putc(c);
 }
 
 void console_finish(void)

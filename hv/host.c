@@ -71,6 +71,13 @@ void host_print(const char *fmt, ...)
 	log_append(line, bytes, true);
 }
 
+_Static_assert(HOST_RAW <= LOG_LINE_MAX, "raw bytes are not cut");
+
+void host_raw(const char *bytes, size_t n)
+{
+	log_append_raw(bytes, n);
+}
+
 void host_panic(const char *fmt, ...)
 {
 	char why[PANIC_TEXT];

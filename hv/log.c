@@ -8,6 +8,9 @@
  * partner is the consumer's load-acquire. A producer that is interrupted in between holds up the consumer at its slot
  * and nobody else. The consumer's side is entered by one CPU at a time (`draining`).
  *
+ * Raw bytes of a guest go the same way, in slots of their own. The consumer ends the row that they have begun before
+ * it prints a line: a line is always whole and alone.
+ *
  * A debugger finds the text in log_ring.slot[].text, slot log_ring.tail % SLOTS being the oldest not yet printed;
  * older text stays until it is overwritten.
  */
@@ -17,7 +20,7 @@
 #include "mm/host.h"
 
 #define LOG_SLOTS 8192u
-#define LOG_SLOT_TEXT 116u
+#define LOG_SLOT_TEXT 115u
 #define LOG_COMMON_LIMIT (LOG_SLOTS / 4 * 3)
 #define LOG_DRAIN_STEP 64
 
@@ -25,6 +28,7 @@ struct log_slot {
 	atomic64 sequence;		/* minus the slot's index, so that a zeroed ring is an empty one */
 	uint16_t bytes;
 	bool ends_line;
+	bool raw;			/* goes out as it is */
 	char text[LOG_SLOT_TEXT];
 };
 
@@ -35,7 +39,8 @@ struct log_ring {
 	atomic64 tail;			/* positions printed; written by the holder of draining */
 	atomic64 lost;
 	atomic32 draining;
-	unsigned at;			/* characters of slot tail already printed; the holder's */
+	unsigned at;			/* characters of slot tail already printed; the holder's, as the next */
+	bool row_begun;			/* by raw bytes */
 	struct log_slot slot[LOG_SLOTS];
 };
 
@@ -71,7 +76,7 @@ static bool log_claim(unsigned count, bool vital, uint64_t *first)
 	return true;
 }
 
-void log_append(const char *line, size_t bytes, bool vital)
+static void append(const char *line, size_t bytes, bool vital, bool raw)
 {
 	uint64_t position;
 	if (bytes > LOG_LINE_MAX)
@@ -84,7 +89,8 @@ void log_append(const char *line, size_t bytes, bool vital)
 	for (unsigned i = 0; i < count; i++) {
 		struct log_slot *s = slot_of(position + i);
 		s->bytes = bytes < LOG_SLOT_TEXT ? bytes : LOG_SLOT_TEXT;
-		s->ends_line = i + 1 == count;
+		s->ends_line = i + 1 == count && !raw;
+		s->raw = raw;
 		for (unsigned k = 0; k < s->bytes; k++)
 			s->text[k] = *line++;
 		bytes -= s->bytes;
@@ -92,9 +98,31 @@ void log_append(const char *line, size_t bytes, bool vital)
 	}
 }
 
+void log_append(const char *line, size_t bytes, bool vital)
+{
+	append(line, bytes, vital, false);
+}
+
+void log_append_raw(const char *bytes, size_t n)
+{
+	if (n)
+		append(bytes, n, true, true);
+}
+
 uint64_t log_lost(void)
 {
 	return load_relaxed(&log_ring.lost);
+}
+
+static void put(const struct log_slot *s)
+{
+	char c = s->text[log_ring.at++];
+
+	if (s->raw)
+		console_put_raw(c);
+	else
+		console_putc(c);
+	log_ring.row_begun = s->raw && c != '\n';
 }
 
 static unsigned log_drain_held(unsigned max_chars)
@@ -105,8 +133,14 @@ static unsigned log_drain_held(unsigned max_chars)
 		struct log_slot *s = slot_of(tail);
 		if (sequence_get(s) != tail + 1)
 			break;
+		if (log_ring.row_begun && !s->raw) {
+			console_putc('\n');
+			log_ring.row_begun = false;
+			done++;
+			continue;
+		}
 		if (log_ring.at < s->bytes) {
-			console_putc(s->text[log_ring.at++]);
+			put(s);
 			done++;
 			continue;
 		}
@@ -163,5 +197,9 @@ void log_flush(bool force)
 			store_release(&log_ring.tail, tail + 1);
 		}
 		host_relax();
+	}
+	if (force && log_ring.row_begun) {
+		console_putc('\n');
+		log_ring.row_begun = false;
 	}
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The log: lines from every CPU into one ring, moved to the console by whoever is idle. host_log() and host_print()
- * end here. */
+/* The log: lines from every CPU into one ring, moved to the console by whoever is idle. host_log(), host_print()
+ * and host_raw() end here. */
 #ifndef HV_LOG_H
 #define HV_LOG_H
 
@@ -13,7 +13,10 @@
 /* Appends one complete line without its newline. Lines that are not `vital` are refused already when the ring is three
  * quarters full. A refused line is counted. No lock, never waits: allowed anywhere, interrupt handlers included. */
 void log_append(const char *line, size_t bytes, bool vital);
-/* Lines refused so far. */
+/* The same of up to LOG_LINE_MAX bytes that are no line: they go to COM1 as they are. The next line begins on a row of its
+ * own. Vital. */
+void log_append_raw(const char *bytes, size_t n);
+/* Lines, or runs of raw bytes, refused so far. */
 uint64_t log_lost(void);
 
 /* Moves up to max_chars characters to the console; returns how many. 0: nothing there, or another CPU is at it. Call

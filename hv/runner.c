@@ -4,6 +4,7 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/gdb_stub.h"
+#include "hv/input.h"
 #include "hv/irqoff.h"
 #include "hv/latency.h"
 #include "hv/log.h"
@@ -198,6 +199,7 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 		next = earlier(next, walker_poll(now));
 	if (host_cpu() == 0) {
 		next = earlier(next, table_poll(now));
+		next = earlier(next, input_poll(now));
 		console_step(l);
 		next = earlier(next, now + us_ticks(log_pending() ? CHARACTER_US : CONSOLE_US));
 		if (options.gdb != OPTION_GDB_OFF)

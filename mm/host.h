@@ -32,6 +32,10 @@ enum host_level { HOST_ERROR, HOST_WARN, HOST_INFO, HOST_DEBUG };
 void host_log(enum host_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A line for the console as it stands (METRIC, VERDICT, REPLICA, "name| text"); same rules. */
 void host_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Bytes for the console as they stand, at most HOST_RAW of them, between lines; same rules. A line that follows begins
+ * on a row of its own. */
+#define HOST_RAW 800
+void host_raw(const char *bytes, size_t n);
 /* A bug of ours: stops everything. */
 _Noreturn void host_panic(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

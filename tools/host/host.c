@@ -19,6 +19,7 @@
 
 #define PANIC_STATUS 77
 #define LOG_LINES 256
+#define RAW_BYTES 1024
 #define LOG_LINE_BYTES 256
 
 static const struct page_range native_ranges[] = {
@@ -43,6 +44,8 @@ static struct {
 	unsigned count[HOST_DEBUG + 1];
 	uint64_t lines;
 	char line[LOG_LINES][LOG_LINE_BYTES];
+	size_t raw_n;
+	char raw[RAW_BYTES];
 } native_log = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 unsigned host_cpu(void)
@@ -129,6 +132,19 @@ void host_print(const char *fmt, ...)
 	native_line(fmt, ap);
 	pthread_mutex_unlock(&native_log.lock);
 	va_end(ap);
+}
+
+void host_raw(const char *bytes, size_t n)
+{
+	pthread_mutex_lock(&native_log.lock);
+	for (size_t i = 0; i < n && native_log.raw_n < sizeof native_log.raw - 1; i++)
+		native_log.raw[native_log.raw_n++] = bytes[i];
+	pthread_mutex_unlock(&native_log.lock);
+}
+
+const char *host_raw_text(void)
+{
+	return native_log.raw;
 }
 
 void host_panic(const char *fmt, ...)
@@ -243,6 +259,8 @@ void host_native_init(unsigned cpus)
 	native_park.hook = 0;
 	memset(native_log.count, 0, sizeof native_log.count);
 	native_log.lines = 0;
+	native_log.raw_n = 0;
+	memset(native_log.raw, 0, sizeof native_log.raw);
 	memset(native_log.line, 0, sizeof native_log.line);
 	page_init(native_ranges, sizeof native_ranges / sizeof *native_ranges);
 	slab_set_mode(SLAB_NORMAL);

@@ -39,6 +39,8 @@ unsigned host_log_count(enum host_level level);
 bool host_log_has(const char *text);
 /* The line logged or printed i lines ago (0: the last); "" when there is none. Single-threaded tests only. */
 const char *host_log_line(unsigned i);
+/* What host_raw() was given since host_native_init, the first KiB. The same. */
+const char *host_raw_text(void);
 
 /* A random number from *state (xorshift; *state must not be 0). */
 uint64_t host_random(uint64_t *state);

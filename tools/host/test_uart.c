@@ -19,6 +19,7 @@ struct machine {
 	struct pic pic;
 	struct irq irq;
 	struct uart uart;
+	uint64_t now;
 	char sent[64];
 	unsigned n;
 };
@@ -42,6 +43,19 @@ static uint8_t in(struct machine *m, unsigned r)
 
 	uart_io(&m->uart, (uint16_t)(UART_PORT + r), 1, false, &value);
 	return (uint8_t)value;
+}
+
+/* So many characters' time at 9600 baud, 8N1, passes. */
+static void wait(struct machine *m, double characters)
+{
+	uart_tick(&m->uart, m->now);
+	m->now += (uint64_t)(characters * (double)host_clock_hz() / 960);
+	uart_tick(&m->uart, m->now);
+}
+
+static void set_8n1(struct machine *m)
+{
+	out(m, LCR, 0x03);
 }
 
 /* Every line of the interrupt controller unmasked, automatic EOI. */
@@ -196,14 +210,123 @@ static void the_fifo_fills_to_its_trigger(void **state)
 	for (unsigned t = 0; t < 4; t++) {
 		set_up(&m);
 		out(&m, IER, 0x01);
+		out(&m, MCR, OUT2);
 		out(&m, FCR, t << 6 | 1);
 		for (unsigned n = 1; n <= UART_FIFO; n++) {
 			assert_true(uart_receive(&m.uart, (uint8_t)n));
-			assert_int_equal(in(&m, IIR), n >= triggers[t] ? 0xc4 : 0xcc);
+			assert_int_equal(interrupted(&m), n == triggers[t]);
+			assert_int_equal(in(&m, IIR), n >= triggers[t] ? 0xc4 : 0xc1);
 		}
-		for (unsigned n = 1; n <= UART_FIFO; n++)
+		for (unsigned n = 1; n <= UART_FIFO; n++) {
+			assert_int_equal(in(&m, IIR), UART_FIFO - n + 1 >= triggers[t] ? 0xc4 : 0xc1);
 			assert_int_equal(in(&m, DATA), n);
+		}
 		assert_int_equal(in(&m, LSR), 0x60);
+	}
+}
+
+static void what_waits_below_the_trigger_times_out(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	set_8n1(&m);
+	out(&m, IER, 0x01);
+	out(&m, MCR, OUT2);
+	out(&m, FCR, 0x81);
+	wait(&m, 10);
+	assert_int_equal(in(&m, IIR), 0xc1);
+	uart_receive(&m.uart, 'a');
+	uart_receive(&m.uart, 'b');
+	wait(&m, 3.9);
+	assert_int_equal(in(&m, IIR), 0xc1);
+	uart_receive(&m.uart, 'c');
+	wait(&m, 3.9);
+	assert_false(interrupted(&m));
+	wait(&m, 0.2);
+	assert_true(interrupted(&m));
+	assert_int_equal(in(&m, IIR), 0xcc);
+	/* A read ends it; the others have to wait as long again. */
+	assert_int_equal(in(&m, DATA), 'a');
+	assert_int_equal(in(&m, IIR), 0xc1);
+	wait(&m, 3.9);
+	assert_int_equal(in(&m, IIR), 0xc1);
+	wait(&m, 0.2);
+	assert_int_equal(in(&m, IIR), 0xcc);
+	/* So does a byte that comes, and above the trigger it is another interrupt. */
+	for (unsigned n = 0; n < 6; n++) {
+		assert_int_equal(in(&m, IIR), n ? 0xc1 : 0xcc);
+		uart_receive(&m.uart, 'x');
+	}
+	assert_int_equal(in(&m, IIR), 0xc4);
+	in(&m, DATA);
+	wait(&m, 4.1);
+	assert_int_equal(in(&m, IIR), 0xcc);
+	out(&m, FCR, 0x83);
+	assert_int_equal(in(&m, IIR), 0xc1);
+	wait(&m, 10);
+	assert_int_equal(in(&m, IIR), 0xc1);
+}
+
+static void the_timeout_is_four_characters_of_the_line(void **state)
+{
+	static const struct {
+		uint8_t divisor_high, divisor_low, lcr;
+		unsigned bits, divisor;
+	} lines[] = {{0, 1, 0x03, 10, 1}, {0, 12, 0x03, 10, 12}, {1, 128, 0x00, 7, 384}, {0, 1, 0x1f, 12, 1}, {0, 0, 0x03, 10, 1}};
+	struct machine m;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++) {
+		set_up(&m);
+		out(&m, LCR, 0x80);
+		out(&m, DATA, lines[i].divisor_low);
+		out(&m, IER, lines[i].divisor_high);
+		out(&m, LCR, lines[i].lcr);
+		out(&m, FCR, 0x81);
+		assert_true(uart_tick(&m.uart, 1000) == UINT64_MAX);
+		uart_receive(&m.uart, 'a');
+		assert_int_equal(uart_tick(&m.uart, 1000), 1000 + 4 * (host_clock_hz() * lines[i].bits * lines[i].divisor / 115200));
+		assert_true(uart_tick(&m.uart, 1000 + host_clock_hz()) == UINT64_MAX);
+		assert_true(uart_tick(&m.uart, 1001 + host_clock_hz()) == UINT64_MAX);
+	}
+}
+
+static void without_a_fifo_nothing_times_out(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, IER, 0x01);
+	uart_receive(&m.uart, 'a');
+	assert_true(uart_tick(&m.uart, 1) == UINT64_MAX);
+	assert_int_equal(in(&m, IIR), 0x04);
+	assert_int_equal(in(&m, DATA), 'a');
+	assert_int_equal(in(&m, IIR), 0x01);
+}
+
+static void the_line_waits_for_room(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	assert_true(uart_receive(&m.uart, 1));
+	assert_false(uart_receive(&m.uart, 2));
+	assert_int_equal(in(&m, LSR), 0x61);
+	assert_int_equal(in(&m, DATA), 1);
+	assert_true(uart_receive(&m.uart, 2));
+	assert_int_equal(in(&m, DATA), 2);
+	out(&m, FCR, 1);
+	for (unsigned n = 0; n < UART_FIFO; n++)
+		assert_true(uart_receive(&m.uart, (uint8_t)n));
+	assert_false(uart_receive(&m.uart, 99));
+	for (unsigned n = 0; n < 100; n++) {
+		assert_int_equal(in(&m, LSR), 0x61);
+		assert_int_equal(in(&m, DATA), n);
+		assert_true(uart_receive(&m.uart, (uint8_t)(n + UART_FIFO)));
 	}
 }
 
@@ -216,9 +339,11 @@ static void a_full_fifo_loses_the_newest(void **state)
 	out(&m, FCR, 1);
 	out(&m, IER, 0x04);
 	out(&m, MCR, OUT2);
+	out(&m, MCR, LOOP | OUT2);
 	for (unsigned n = 0; n < UART_FIFO; n++)
-		uart_receive(&m.uart, (uint8_t)n);
-	assert_false(uart_receive(&m.uart, 99));
+		out(&m, DATA, n);
+	assert_false(interrupted(&m));
+	out(&m, DATA, 99);
 	assert_true(interrupted(&m));
 	assert_int_equal(in(&m, IIR), 0xc6);
 	assert_int_equal(in(&m, LSR), 0x63);
@@ -233,8 +358,9 @@ static void without_fifo_the_newest_stays(void **state)
 
 	(void)state;
 	set_up(&m);
-	uart_receive(&m.uart, 1);
-	assert_false(uart_receive(&m.uart, 2));
+	out(&m, MCR, LOOP);
+	out(&m, DATA, 1);
+	out(&m, DATA, 2);
 	assert_int_equal(in(&m, LSR), 0x63);
 	assert_int_equal(in(&m, DATA), 2);
 	assert_int_equal(in(&m, LSR), 0x60);
@@ -253,6 +379,11 @@ static void clearing_the_fifo_drops_what_it_holds(void **state)
 	uart_receive(&m.uart, 2);
 	out(&m, FCR, 0);
 	assert_int_equal(in(&m, LSR), 0x60);
+	/* Bit 0 has to be set for the others to count. */
+	uart_receive(&m.uart, 3);
+	out(&m, FCR, 2);
+	assert_int_equal(in(&m, LSR), 0x61);
+	assert_int_equal(in(&m, DATA), 3);
 }
 
 static void causes_come_by_priority(void **state)
@@ -324,6 +455,8 @@ static void random_accesses_do_no_harm(void **state)
 			in(&m, r & 7);
 		else
 			uart_receive(&m.uart, (uint8_t)(r >> 8));
+		if (!(r & 0x70000))
+			wait(&m, 1);
 		interrupted(&m);
 	}
 }
@@ -339,6 +472,10 @@ int main(void)
 		cmocka_unit_test(without_out2_no_interrupt_passes),
 		cmocka_unit_test(a_byte_received_is_an_interrupt_until_read),
 		cmocka_unit_test(the_fifo_fills_to_its_trigger),
+		cmocka_unit_test(what_waits_below_the_trigger_times_out),
+		cmocka_unit_test(the_timeout_is_four_characters_of_the_line),
+		cmocka_unit_test(without_a_fifo_nothing_times_out),
+		cmocka_unit_test(the_line_waits_for_room),
 		cmocka_unit_test(a_full_fifo_loses_the_newest),
 		cmocka_unit_test(without_fifo_the_newest_stays),
 		cmocka_unit_test(clearing_the_fifo_drops_what_it_holds),

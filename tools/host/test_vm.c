@@ -129,6 +129,40 @@ static void a_guest_cannot_forge_a_line(void **state)
 	assert_string_equal(host_log_line(0), "a| xVERDICT a PASS 0");
 }
 
+static void a_raw_guest_prints_every_byte(void **state)
+{
+	(void)state;
+	print("in a line\n\tlogin: ");
+	vm_console_raw(&vm, true);
+	print("\x1b[2J\r\n\x7f");
+	out(0xe9, 1, 0xff);
+	assert_string_equal(host_raw_text(), "\tlogin: \x1b[2J\r\n\x7f\xff");
+	vm_console_raw(&vm, false);
+	print("again\n");
+	assert_string_equal(host_log_line(0), "a| again");
+}
+
+static void received_bytes_interrupt_the_vcpu(void **state)
+{
+	static const uint8_t bytes[20] = "0123456789abcdefghi";
+
+	(void)state;
+	out(0x21, 1, 0xef);
+	out(0x3fc, 1, 0x0b);
+	out(0x3fa, 1, 0xc1);
+	out(0x3f9, 1, 0x01);
+	assert_int_equal(vm_receive(&vm, bytes, 3), 3);
+	vm_tick(&vm, host_clock());
+	assert_false(vm_interrupt_pending(&vcpu));
+	assert_true(vm_tick(&vm, vm.ticked + 1) <= vm.ticked + host_clock_hz() / 100);
+	vm_tick(&vm, vm.ticked + host_clock_hz() / 100);
+	assert_true(vm_interrupt_pending(&vcpu));
+	assert_int_equal(in(0x3fa, 1), 0xcc);
+	assert_int_equal(vm_receive(&vm, bytes + 3, 17), 13);
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(in(0x3f8, 1), bytes[i]);
+}
+
 static void an_overlong_line_is_broken(void **state)
 {
 	(void)state;
@@ -436,6 +470,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		VM_TEST(lines_carry_the_guests_name),
 		VM_TEST(uart_and_debug_port_share_the_console),
+		VM_TEST(a_raw_guest_prints_every_byte),
+		VM_TEST(received_bytes_interrupt_the_vcpu),
 		VM_TEST(a_guest_cannot_forge_a_line),
 		VM_TEST(an_overlong_line_is_broken),
 		VM_TEST(a_zero_at_the_exit_port_is_a_pass),

@@ -30,6 +30,13 @@ void console_putc(char c)
 	output[output_bytes++] = c;
 }
 
+/* Raw bytes are shown by what is behind them. */
+void console_put_raw(char c)
+{
+	console_putc(c);
+	console_putc('~');
+}
+
 /* "P N LENGTH xxxx…", as long as it says. */
 static size_t line_make(char *line, unsigned producer, unsigned n)
 {
@@ -137,12 +144,60 @@ static void long_and_empty_lines(void **state)
 	free(output);
 }
 
+static void raw_bytes_go_as_they_are_and_lines_stay_alone(void **state)
+{
+	static const char want[] = "one\n$~ ~\nVERDICT a PASS 0\nl~s~\r~\n~two\n\x1b~\0~\n\n";
+
+	(void)state;
+	output = malloc(OUTPUT_MAX);
+	output_bytes = 0;
+	log_append("one", 3, true);
+	log_append_raw("$", 1);
+	log_append_raw("", 0);
+	log_append_raw(" ", 1);
+	log_append("VERDICT a PASS 0", 16, true);
+	log_append_raw("ls\r\n", 4);
+	log_append("two", 3, true);
+	log_append_raw("\x1b\0", 2);
+	log_append("", 0, true);
+	log_flush(false);
+	assert_int_equal(output_bytes, sizeof want - 1);
+	assert_memory_equal(output, want, sizeof want - 1);
+	/* Who panics begins a row too: it prints beside the ring. */
+	output_bytes = 0;
+	log_append_raw("$", 1);
+	log_flush(true);
+	assert_int_equal(output_bytes, 3);
+	assert_memory_equal(output, "$~\n", 3);
+	free(output);
+}
+
+static void a_line_of_many_slots_stays_whole_behind_raw_bytes(void **state)
+{
+	char line[LOG_LINE_MAX];
+
+	(void)state;
+	output = malloc(OUTPUT_MAX);
+	output_bytes = 0;
+	memset(line, 'x', sizeof line);
+	log_append_raw("$", 1);
+	log_append(line, sizeof line, true);
+	/* A character at a time, as an idle CPU does it. */
+	while (log_drain(1))
+		;
+	assert_int_equal(output_bytes, 3 + sizeof line + 1);
+	assert_memory_equal(output + 3, line, sizeof line);
+	free(output);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(producers_and_drainers),
 		cmocka_unit_test(a_full_ring_keeps_room_for_vital_lines),
 		cmocka_unit_test(long_and_empty_lines),
+		cmocka_unit_test(raw_bytes_go_as_they_are_and_lines_stay_alone),
+		cmocka_unit_test(a_line_of_many_slots_stays_whole_behind_raw_bytes),
 	};
 	return cmocka_run_group_tests_name("log ring", tests, NULL, NULL);
 }
