@@ -238,6 +238,7 @@ check-nested: all
 
 check-guests: all
 	tools/guests run --build $(BUILD) $(FILTER)
+	$(if $(FILTER),,tools/guests hostile --seconds 600 --build $(BUILD))
 
 bench: all
 	tools/bench --build $(BUILD)

@@ -3,6 +3,7 @@
 
 apt keeps its lists there too, of both architectures: neither root nor a change of the machine's own is needed.
 """
+import contextlib
 import fnmatch
 import glob
 import gzip
@@ -89,8 +90,9 @@ class Apt:
         found = re.search(r"Depends: (linux-image-[^\s:]+)", shown)
         return found and found[1]
 
-    def take(self, package, arch, pattern, target):
-        """Puts the file of a package that matches the pattern at target."""
+    @contextlib.contextmanager
+    def download(self, package, arch):
+        """The package's file, for a while."""
         if not self.fresh:
             self.update()
         real = self.real_package(package, arch)
@@ -102,8 +104,13 @@ class Apt:
             files = glob.glob(f"{work}/*.deb")
             if done.returncode or not files:
                 raise Unavailable(f"cannot download {real}:{arch}:\n{done.stdout}")
-            if not unpack(files[0], pattern, target):
-                raise Unavailable(f"{real}:{arch} has no {pattern}")
+            yield files[0]
+
+    def take(self, package, arch, pattern, target):
+        """Puts the file of a package that matches the pattern at target."""
+        with self.download(package, arch) as file:
+            if not unpack(file, pattern, target):
+                raise Unavailable(f"{package}:{arch} has no {pattern}")
 
 
 def unpack(package, pattern, target):
@@ -140,25 +147,23 @@ def benign_patterns():
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("#")).encode()
 
 
-def make_load(store, arch):
-    target = f"{store}/load-{arch}"
-    if os.path.exists(target) and os.path.getmtime(target) > os.path.getmtime(f"{HERE}/load.c"):
-        return target
-    done = subprocess.run(["gcc", BITS[arch], *LOAD_FLAGS, f"{HERE}/load.c", "-o", target])
-    if done.returncode:
-        raise Unavailable("gcc cannot compile tools/cast/load.c")
+def make_program(store, arch, name):
+    """A program of one source here, without a C library."""
+    source, target = f"{HERE}/{name}.c", f"{store}/{name}-{arch}"
+    if older(target, [source, f"{HERE}/soup.h"]):
+        done = subprocess.run(["gcc", BITS[arch], *LOAD_FLAGS, source, "-o", target])
+        if done.returncode:
+            raise Unavailable(f"gcc cannot compile {source}")
     return target
 
 
-def make_initrd(store, arch, target):
-    """Scripts, busybox and the load; made anew when one of them is newer. No device nodes on this machine are needed."""
-    sources = [f"{HERE}/{name}" for name in (*SCRIPTS, "benign", "load.c")] + [f"{HERE}/fetch.py"]
-    if os.path.exists(target) and os.path.getmtime(target) > max(map(os.path.getmtime, sources)):
-        return
+def older(target, sources):
+    return not os.path.exists(target) or os.path.getmtime(target) <= max(map(os.path.getmtime, sources))
+
+
+def write_initrd(target, files):
+    """An archive of programs, by their names. No device nodes on this machine are needed."""
     entry = bundle_entry()
-    files = {name: read(f"{HERE}/{source}") for name, source in SCRIPTS.items()}
-    files |= {"benign": benign_patterns(), "bin/busybox": read(f"{store}/busybox-{arch}"),
-              "bin/load": read(make_load(store, arch))}
     parts = [entry(i, name, b"", MODE_DIR) for i, name in enumerate(["bin", "dev", "proc", "sys", "tmp"], 1)]
     parts.append(entry(50, "dev/console", b"", MODE_CHAR_DEVICE, CONSOLE))
     parts += [entry(i, name, data, MODE_PROGRAM) for i, (name, data) in enumerate(files.items(), 100)]
@@ -166,6 +171,17 @@ def make_initrd(store, arch, target):
     with gzip.open(f"{target}.{os.getpid()}", "wb", COMPRESSION) as out:
         out.write(b"".join(parts))
     os.rename(f"{target}.{os.getpid()}", target)
+
+
+def make_initrd(store, arch, target):
+    """Scripts, busybox and the load; made anew when one of them is newer."""
+    sources = [f"{HERE}/{name}" for name in (*SCRIPTS, "benign", "load.c", "soup.h")] + [f"{HERE}/fetch.py"]
+    if not older(target, sources):
+        return
+    files = {name: read(f"{HERE}/{source}") for name, source in SCRIPTS.items()}
+    files |= {"benign": benign_patterns(), "bin/busybox": read(f"{store}/busybox-{arch}"),
+              "bin/load": read(make_program(store, arch, "load"))}
+    write_initrd(target, files)
 
 
 def fetch(build, names):
