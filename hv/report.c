@@ -32,6 +32,7 @@ const char *const reason_names[EXIT_REASONS] = {
 	[EXIT_XSETBV] = "XSETBV",
 	[EXIT_NOP] = "cache flush",
 	[EXIT_UNDEFINED] = "undefined instruction",
+	[EXIT_HYPERCALL] = "hypercall",
 	[EXIT_PRIVILEGED] = "privileged instruction",
 	[EXIT_TRIPLE_FAULT] = "triple fault",
 	[EXIT_TASK_SWITCH] = "task switch",

@@ -179,6 +179,16 @@ static STEP_INLINE bool run(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
 	return !failed;
 }
 
+/* The virtual interrupt that the entry had: taken, or to be delivered again, as after EXITINTINFO. */
+__attribute__((noinline)) static void virtual_interrupt_over(struct vcpu *v, struct svm_vcpu *x, struct event e)
+{
+	x->virq = false;
+	if (x->vmcb->int_ctl & INT_CTL_V_IRQ)
+		vcpu_set_event(v, e);
+	x->vmcb->int_ctl &= ~INT_CTL_V_IRQ;
+	v->changed |= VCPU_WINDOW;
+}
+
 /* QEMU 7.2's VMRUN does not take INT_STATE_SHADOW up: an exit at the instruction that was in the shadow finds none. Until that has
  * been passed it is in the shadow still, unless the virtual interrupt of the window came there. */
 static STEP_INLINE bool in_shadow(struct svm_vcpu *x, const struct vmcb *m, uint64_t rip)
@@ -198,6 +208,7 @@ static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, str
 	struct vmcb *m = x->vmcb;
 	bool injected = v->event.type != EVENT_NONE, entered;
 	uint64_t rip = v->rip;
+	struct event event = v->event;
 
 	if (__builtin_expect(v->changed & ~VCPU_RIP, 0) && !prepare(v, e)) {
 		mmu_leave(&v->mmu);
@@ -226,6 +237,8 @@ static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, str
 	v->event.type = EVENT_NONE;
 	/* What was delivered has moved RIP to its handler: then EXITINTINFO is left over from before (Bochs). */
 	svm_exit_decode(v, injected && v->rip == rip, e);
+	if (__builtin_expect(x->virq, 0))
+		virtual_interrupt_over(v, x, event);
 	return e->reason;
 }
 

@@ -11,6 +11,7 @@
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	bool audit;       /* check the VMCB before the next entry */
+	bool virq;        /* v->event is a virtual interrupt: svm_state.c */
 	bool shadow;      /* the instruction at shadow_rip is in that of STI or MOV SS */
 	uint64_t shadow_rip;
 	bool iret;        /* an IRET at iret_rip ends the blocking of NMIs, once it has run */

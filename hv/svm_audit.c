@@ -53,8 +53,9 @@ static const char *audit_controls(const struct vmcb *m, const struct svm_cap *ca
 		return "Umbra: the guest's RFLAGS.IF and CR8 do not mask physical interrupts";
 	if (m->int_ctl & (INT_CTL_AVIC | INT_CTL_VGIF))
 		return "Umbra: neither AVIC nor a virtual GIF is used";
-	if (m->int_ctl & INT_CTL_V_IRQ && !(m->intercept1 & INTERCEPT1_VINTR))
-		return "Umbra: a virtual interrupt is never delivered";
+	if (m->int_ctl & INT_CTL_V_IRQ && !(m->intercept1 & INTERCEPT1_VINTR) &&
+		(!cap->interrupts_twice || !(m->rflags & RFLAGS_IF) || m->int_state & INT_STATE_SHADOW))
+		return "Umbra: a virtual interrupt is delivered only for an injected one, which nothing blocks";
 	if (m->np_enable || m->lbr_control)
 		return "Umbra: neither nested paging nor branch records are used";
 	return m->clean ? "Umbra: clean bits are not used" : 0;

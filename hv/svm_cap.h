@@ -12,6 +12,7 @@ struct svm_cap {
 	bool next_rip, flush_by_asid;       /* exits save the next RIP; TLB_FLUSH_ASID */
 	bool decode_assists;                /* and exits of registers and INVLPG their operand; with next_rip alone */
 	bool xsetbv_exits;                  /* its intercept works */
+	bool interrupts_twice;              /* an injected interrupt may come once more: svm_state.c */
 	unsigned phys_bits;                 /* the CPU's MAXPHYADDR */
 	uint32_t intercept2, intercept3;    /* of instructions that guests do not have, where the processor does */
 };

@@ -84,6 +84,18 @@ static void write_msrs(const struct vcpu *v, struct vmcb *m)
 	fpu_set_xcr0(v);
 }
 
+/* QEMU 7.2 delivers an interrupt that VMRUN injects, and does it again if another of its threads stops this processor's before the
+ * next exit, whatever RFLAGS.IF is by then: its exception_index stays as VMRUN set it. So there it comes as a virtual interrupt,
+ * which can be taken at once, for RFLAGS.IF is 1 and nothing is in the shadow (APM vol. 2, 15.21.4). The window, a virtual interrupt
+ * too, is asked for again after the exit (svm.c): where one waits, the EOI of this one exits. */
+static void write_virtual_interrupt(struct svm_vcpu *x, uint8_t vector)
+{
+	x->virq = true;
+	x->vmcb->int_vector = vector;
+	x->vmcb->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_PRIORITY | INT_CTL_V_IGNORE_TPR;
+	x->vmcb->intercept1 &= ~INTERCEPT1_VINTR;
+}
+
 static void write_event(struct vcpu *v)
 {
 	static const uint8_t type[] = {
@@ -92,7 +104,7 @@ static void write_event(struct vcpu *v)
 		[EVENT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
 		[EVENT_SOFT_EXCEPTION] = EVENT_TYPE_EXCEPTION,
 	};
-	const struct svm_vcpu *x = v->backend;
+	struct svm_vcpu *x = v->backend;
 	const struct event *e = &v->event;
 
 	CHECK(e->type != EVENT_SOFT_INTERRUPT);
@@ -102,6 +114,10 @@ static void write_event(struct vcpu *v)
 	}
 	if (e->type == EVENT_SOFT_EXCEPTION)
 		v->rip += e->length;
+	if (e->type == EVENT_INTERRUPT && svm_cap.interrupts_twice) {
+		write_virtual_interrupt(x, e->vector);
+		return;
+	}
 	x->vmcb->event_inject = EVENT_VALID | (uint32_t)type[e->type] << EVENT_TYPE_SHIFT | e->vector;
 	if (e->has_error && v->cr0 & CR0_PE) /* real mode has none */
 		x->vmcb->event_inject |= EVENT_HAS_ERROR | (uint64_t)e->error << EVENT_ERROR_SHIFT;
@@ -127,6 +143,10 @@ void svm_state_write(struct vcpu *v)
 	uint32_t changed = v->changed;
 
 	v->changed = 0;
+	if (x->virq && v->event.type != EVENT_INTERRUPT) { /* the entry was not made, and INIT came */
+		x->virq = false;
+		changed |= VCPU_WINDOW;
+	}
 	if (changed & VCPU_RSP)
 		m->rsp = v->gpr[RSP];
 	if (changed & VCPU_FLOW) {
@@ -139,7 +159,7 @@ void svm_state_write(struct vcpu *v)
 	}
 	if (changed & VCPU_EVENT && v->event.type != EVENT_NONE)
 		write_event(v);
-	if (changed & VCPU_WINDOW)
+	if (changed & VCPU_WINDOW && !x->virq)
 		write_window(m, v->window);
 	if (!(changed & ~VCPU_EASY))
 		return;

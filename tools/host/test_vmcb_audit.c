@@ -217,6 +217,18 @@ static void injection_rules(void **state)
 	m.rflags = RFLAGS_FIXED;
 	assert_non_null(strstr(svm_audit(&m, &cap), "while blocked"));
 	m.event_inject &= ~(uint64_t)EVENT_VALID;
+
+	/* QEMU's own emulation gets it as a virtual interrupt, under the same rules. */
+	struct svm_cap tcg = cap;
+
+	tcg.interrupts_twice = true;
+	m.int_ctl |= INT_CTL_V_IRQ;
+	assert_non_null(strstr(svm_audit(&m, &tcg), "which nothing blocks"));
+	m.rflags |= RFLAGS_IF;
+	assert_null(svm_audit(&m, &tcg));
+	assert_non_null(strstr(svm_audit(&m, &cap), "which nothing blocks"));
+	m.int_ctl &= ~INT_CTL_V_IRQ;
+	m.rflags = RFLAGS_FIXED;
 	assert_null(svm_audit(&m, &cap));
 }
 
