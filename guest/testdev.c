@@ -120,7 +120,7 @@ static uint32_t exits(const struct vm *vm)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < vm->vcpus; i++)
-		sum += load_relaxed(&vm->vcpu[i]->exits);
+		sum += vcpu_exits(vm->vcpu[i]);
 	return (uint32_t)sum;
 }
 

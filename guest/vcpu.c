@@ -77,6 +77,16 @@ bool vcpu_reset_linux64(struct vcpu *v, uint32_t entry, uint32_t boot_params, st
 	return true;
 }
 
+uint64_t vcpu_exits(const struct vcpu *v)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < VCPU_EXIT_REASONS; i++)
+		if (i != VCPU_EXIT_NOT_ENTERED)
+			sum += load_relaxed(&v->exits[i]);
+	return sum;
+}
+
 /* Classes of SDM vol. 3 table 6-4. */
 enum fault_class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
 

@@ -76,6 +76,10 @@ struct vcpu_step {
 #define VCPU_ALL 0x7ffu
 #define VCPU_EASY (VCPU_RIP | VCPU_FLOW | VCPU_CR2 | VCPU_EVENT | VCPU_WINDOW | VCPU_RSP) /* change at many exits */
 
+/* VM exits are counted by hv/'s reasons (backend.h). One of them is none: the entry was not made. */
+#define VCPU_EXIT_REASONS 40
+#define VCPU_EXIT_NOT_ENTERED 2
+
 struct vcpu {
 	uint64_t gpr[GPRS]; /* RSP too; first, for assembly */
 	struct vm *vm;
@@ -121,7 +125,7 @@ struct vcpu {
 	uint32_t last_error, repeats; /* 0 again when it got as far as another instruction, or an exception */
 	uint64_t repeat_since; /* TSC at the first of them */
 
-	atomic64 exits;        /* VM exits so far; its CPU's, read by anyone */
+	atomic64 exits[VCPU_EXIT_REASONS]; /* by the run loop's reason; its CPU's, read by anyone. vcpu_exits() adds them up */
 	atomic64 emulated;     /* by guest/emulate.c, each step of a REP counts; its CPU's, read by anyone */
 	struct msr_unknown unknown_msrs; /* accesses to MSRs that it does not have: #GP */
 	void *backend;         /* the backend's own (VMCS and so on) */
@@ -194,6 +198,9 @@ void vcpu_reset_multiboot(struct vcpu *v, uint32_t entry, uint32_t magic, uint32
 void vcpu_reset_linux32(struct vcpu *v, uint32_t entry, uint32_t boot_params, struct desc_table gdt);
 bool vcpu_reset_linux64(struct vcpu *v, uint32_t entry, uint32_t boot_params, struct desc_table gdt, uint32_t cr3);
 
+
+/* VM exits so far, of all reasons. Any CPU. */
+uint64_t vcpu_exits(const struct vcpu *v);
 
 /* Current privilege level, 0 … 3. VCPU_SEGMENTS must not be stale here or in the next. */
 static inline unsigned vcpu_cpl(const struct vcpu *v)

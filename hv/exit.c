@@ -12,7 +12,7 @@
 
 enum runner_next exit_retry(struct runner *r, const struct exit *e)
 {
-	uint64_t now = host_clock(), exits = load_relaxed(&r->v->exits);
+	uint64_t now = host_clock(), exits = vcpu_exits(r->v);
 	struct exit copy = *e;
 
 	if (exits != r->retry_exits + 1)

@@ -194,7 +194,8 @@ enum runner_next exit_instruction(struct runner *r, struct exit *e)
 	if (!decode(r, e, &i, &next))
 		return next;
 	e->reason = e->decodes;
-	count_add(&r->exits[e->reason], 1); /* EXIT_INSTRUCTION says that it had to be read */
+	count_add(&r->v->exits[EXIT_INSTRUCTION], -1UL); /* it was counted as; now it is known what it is */
+	count_add(&r->v->exits[e->reason], 1);
 	return handle(r, e, &i);
 }
 

@@ -36,7 +36,7 @@ const char *const reason_names[EXIT_REASONS] = {
 	[EXIT_PRIVILEGED] = "privileged instruction",
 	[EXIT_TRIPLE_FAULT] = "triple fault",
 	[EXIT_TASK_SWITCH] = "task switch",
-	[EXIT_INSTRUCTION] = "of these read from the instruction",
+	[EXIT_INSTRUCTION] = "unread instruction",
 	[EXIT_ENTRY_FAILED] = "failed entry",
 };
 
@@ -97,7 +97,7 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 		guests.backend->describe(v, e);
 	host_log(HOST_ERROR, "%s: %s", r->vm->config.name, reason);
 	host_log(HOST_ERROR, "%s: VM exit of vCPU %u: %s (%u), qualification 0x%lx, instruction length %u, exits so far %lu",
-		r->vm->config.name, v->index, e->name, e->code, e->qualification, e->length, load_relaxed(&v->exits));
+		r->vm->config.name, v->index, e->name, e->code, e->qualification, e->length, vcpu_exits(v));
 	print_registers(v);
 	print_code(v);
 	vm_end_fail(r->vm, "crash: %s", reason);
@@ -128,7 +128,7 @@ void report_exits(const struct guest *g)
 		uint64_t count = 0;
 
 		for (unsigned k = 0; k < g->runners; k++)
-			count += load_relaxed(&g->runner[k].exits[i]);
+			count += load_relaxed(&g->runner[k].v->exits[i]);
 		if (count)
 			n += text_format(text + n, sizeof text - n, n ? ", %lu %s" : "%lu %s", count, reason_names[i]);
 	}

@@ -164,8 +164,6 @@ bool guest_again(struct guest *g, const char *name)
 		store_relaxed(&r->parked, 0);
 		r->holds = false;
 		r->retry_since = r->retry_exits = 0;
-		for (unsigned k = 0; k < EXIT_REASONS; k++)
-			store_relaxed(&r->exits[k], 0);
 		store_release(&r->stopped, 0); /* partner: turn() in runner.c */
 		runner_attend(r->cpu);
 	}

@@ -70,7 +70,7 @@ enum runner_next runner_reload(struct runner *r)
 	case MMU_RESUME:
 		return NEXT_ENTER;
 	case MMU_RETRY:
-		count_add(&r->v->exits, 1);
+		count_add(&r->v->exits[EXIT_NONE], 1);
 		return exit_retry(r, &e);
 	default:
 		return report_crash(r, &e, "%s", f.reason);

@@ -36,7 +36,6 @@ struct runner {
 	atomic32 parked;                   /* stands still, pause.c */
 	bool holds;                        /* an exit waits for the others to stand still: held */
 	struct exit held;
-	atomic64 exits[EXIT_REASONS];      /* by reason, and entries that were not made; its CPU's, read by anyone */
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
 	atomic32 stopped; /* set last: the vCPU and its handlers are over, its backend state is gone. Cleared by guest_again */
 };

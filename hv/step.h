@@ -8,7 +8,8 @@
  * goes into the guest until the next exit, and returns why that came. Interrupts are off, and mmu_enter() said MMU_ENTER. What
  * CPU_ASKED asks for is looked at where an NMI can no longer be missed: if anything is, the entry is not made, and the reason
  * is EXIT_ASKED. The first act after the exit, or instead of it, is mmu_leave(). v->changed parts are written to the hardware;
- * afterwards those of the hardware are in v or said to be stale, and v->event holds what was not delivered. Counts v->exits.
+ * afterwards those of the hardware are in v or said to be stale, and v->event holds what was not delivered. The caller counts
+ * v->exits.
  * *off: irqoff_now() when interrupts went off; then the same for the exit. e->reason may be left out when it is EXIT_PAGE_FAULT
  * or EXIT_CPUID. */
 #ifndef HV_STEP_H
@@ -76,7 +77,7 @@ static STEP_INLINE enum runner_next step(
 			return runner_reload(r);
 		}
 		reason = enter(v, &off, &e);
-		count_add(&r->exits[reason], 1);
+		count_add(&v->exits[reason], 1);
 		switch (reason) {
 		case EXIT_CPUID:
 			/* It needs the vCPU alone, and goes back before interrupts could be of use: the entry looks at

@@ -225,7 +225,6 @@ static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, str
 	*off = irqoff_now();
 	if (!entered)
 		return e->reason = EXIT_ASKED;
-	count_add(&v->exits, 1);
 	m->tlb_control = TLB_FLUSH_NOTHING;
 	m->event_inject = 0;
 	v->rip = m->rip;

@@ -16,7 +16,7 @@ static uint64_t exits(const struct guest *g)
 	uint64_t n = 0;
 
 	for (unsigned i = 0; i < g->runners; i++)
-		n += load_relaxed(&g->runner[i].v->exits);
+		n += vcpu_exits(g->runner[i].v);
 	return n;
 }
 

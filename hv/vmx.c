@@ -303,7 +303,6 @@ static STEP_INLINE enum exit_reason vmx_enter(struct vcpu *v, uint32_t *off, str
 	}
 	mmu_leave(&v->mmu);
 	*off = irqoff_now();
-	count_add(&v->exits, 1);
 	v->event.type = EVENT_NONE;
 	v->rip = vmread(VMCS_GUEST_RIP);
 	code = (uint32_t)vmread(VMCS_EXIT_REASON);

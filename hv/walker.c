@@ -21,7 +21,7 @@ static void print_longest(const struct vm *vm)
 	uint64_t exits = 0, emulated = 0;
 
 	for (unsigned i = 0; i < vm->vcpus; i++) {
-		exits += load_relaxed(&vm->vcpu[i]->exits);
+		exits += vcpu_exits(vm->vcpu[i]);
 		emulated += load_relaxed(&vm->vcpu[i]->emulated);
 	}
 	host_log(HOST_INFO, "%s: longest page fault %lu us, lock hold %lu us, interrupts off %lu us; %lu VM exits",
