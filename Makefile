@@ -224,7 +224,7 @@ $(BUILD)/bench-scale: $(patsubst %.c,$(BUILD)/host/bench/%.o,$(BENCH_LIB) tools/
 # ---- what one does with it ----
 
 run: all
-	tools/run $(if $(ON),--on $(ON)) --elf $(BUILD)/umbra.elf \
+	tools/run $(if $(ON),--on $(ON)) --timeout 240 --elf $(BUILD)/umbra.elf \
 		'$(BUILD)/guest/ptstorm.elf name=a mem=64M log=wp period=50ms -- rounds=10' \
 		'$(BUILD)/guest/dirty.elf name=b mem=64M log=wp period=50ms -- pages=4096 writes=2000 rounds=10'
 
