@@ -40,7 +40,6 @@ enum exit_reason {
 };
 #define EXIT_REASONS (EXIT_ENTRY_FAILED + 1)
 _Static_assert(EXIT_REASONS <= VCPU_EXIT_REASONS && EXIT_ASKED == VCPU_EXIT_NOT_ENTERED, "vcpu.exits");
-extern const char *const reason_names[EXIT_REASONS]; /* report.c */
 
 /* INS and OUTS: the memory operand lies at segment:RSI or ES:RDI. */
 struct exit_io {

@@ -10,21 +10,11 @@
 static enum emulate_outcome fetch(void *runner, uint64_t a, void *to, unsigned bytes, struct emulate_fault *f)
 {
 	struct runner *r = runner;
-	struct mmu_fault fault;
 	gpa_t at;
+	enum emulate_outcome done = operand_translate(r->v, a, PF_I, &at, f);
 
-	switch (mmu_translate(&r->v->mmu, gva(a), PF_I, &at, &fault)) {
-	case MMU_RESUME:
-		break;
-	case MMU_INJECT:
-		*f = (struct emulate_fault){VECTOR_PF, fault.error, fault.gva.v};
-		return EMULATE_FAULT;
-	case MMU_RETRY:
-		return EMULATE_AGAIN;
-	default:
-		f->cr2 = a;
-		return EMULATE_END;
-	}
+	if (done != EMULATE_DONE)
+		return done;
 	f->cr2 = a;
 	return mmu_read(&r->vm->mmu, at, to, bytes) ? EMULATE_DONE : EMULATE_END;
 }

@@ -2,31 +2,39 @@
 #include "hv/operand.h"
 #include "guest/segment.h"
 
+enum emulate_outcome operand_translate(struct vcpu *v, uint64_t a, uint32_t access, gpa_t *at, struct emulate_fault *f)
+{
+	struct mmu_fault fault;
+
+	switch (mmu_translate(&v->mmu, gva(a), access, at, &fault)) {
+	case MMU_RESUME:
+		return EMULATE_DONE;
+	case MMU_INJECT:
+		*f = (struct emulate_fault){VECTOR_PF, fault.error, fault.gva.v};
+		return EMULATE_FAULT;
+	case MMU_RETRY:
+		return EMULATE_AGAIN;
+	default:
+		f->cr2 = a;
+		return EMULATE_END;
+	}
+}
+
 enum emulate_outcome operand_locate(
 	struct vcpu *v, uint64_t a, unsigned bytes, bool write, struct operand *o, struct emulate_fault *f)
 {
 	uint32_t access = (write ? PF_W : 0) | (vcpu_cpl(v) == 3 ? PF_U : 0);
 	uint64_t room = PAGE_SIZE - a % PAGE_SIZE;
-	struct mmu_fault fault;
 
 	vcpu_note_ac(v);
 	o->bytes[0] = room < bytes ? (unsigned)room : bytes;
 	o->bytes[1] = bytes - o->bytes[0];
 	for (unsigned i = 0; i < 2 && o->bytes[i]; i++) {
-		uint64_t at = i ? segment_behind(v, a, room) : a;
+		enum emulate_outcome done =
+			operand_translate(v, i ? segment_behind(v, a, room) : a, access, &o->at[i], f);
 
-		switch (mmu_translate(&v->mmu, gva(at), access, &o->at[i], &fault)) {
-		case MMU_RESUME:
-			break;
-		case MMU_INJECT:
-			*f = (struct emulate_fault){VECTOR_PF, fault.error, fault.gva.v};
-			return EMULATE_FAULT;
-		case MMU_RETRY:
-			return EMULATE_AGAIN;
-		default:
-			f->cr2 = at;
-			return EMULATE_END;
-		}
+		if (done != EMULATE_DONE)
+			return done;
 	}
 	return EMULATE_DONE;
 }

@@ -24,6 +24,9 @@ bool operand_find(struct runner *r, struct exit *e, enum seg seg, uint64_t offse
 	struct operand *o, enum runner_next *next);
 /* To it (write) or from it. */
 void operand_copy(struct runner *r, const struct operand *o, void *value, bool write);
+/* The gpa behind linear address a, for an access with these PF_ bits, as by the guest's own tables. EMULATE_FAULT: *f is for the
+ * guest; EMULATE_END: there is no memory on the way to f->cr2. Outside sections and locks. */
+enum emulate_outcome operand_translate(struct vcpu *v, uint64_t a, uint32_t access, gpa_t *at, struct emulate_fault *f);
 /* What a fault or other outcome of an operand that was not accessed leads to; not of EMULATE_DONE. */
 enum runner_next operand_refused(
 	struct runner *r, struct exit *e, enum emulate_outcome o, const struct emulate_fault *f);

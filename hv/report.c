@@ -8,7 +8,7 @@
 #define CODE_BYTES 16
 #define REPORT_LINE 480
 
-const char *const reason_names[EXIT_REASONS] = {
+static const char *const reason_names[EXIT_REASONS] = {
 	[EXIT_OTHER] = "other",
 	[EXIT_NONE] = "none",
 	[EXIT_ASKED] = "not entered",

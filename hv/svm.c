@@ -180,11 +180,11 @@ static STEP_INLINE bool run(struct vcpu *v, hpa_t vmcb, hpa_t host_vmcb)
 }
 
 /* The virtual interrupt that the entry had: taken, or to be delivered again, as after EXITINTINFO. */
-__attribute__((noinline)) static void virtual_interrupt_over(struct vcpu *v, struct svm_vcpu *x, struct event e)
+__attribute__((noinline)) static void virtual_interrupt_over(struct vcpu *v, struct svm_vcpu *x)
 {
 	x->virq = false;
 	if (x->vmcb->int_ctl & INT_CTL_V_IRQ)
-		vcpu_set_event(v, e);
+		vcpu_set_event(v, (struct event){.type = EVENT_INTERRUPT, .vector = (uint8_t)x->vmcb->int_vector});
 	x->vmcb->int_ctl &= ~INT_CTL_V_IRQ;
 	v->changed |= VCPU_WINDOW;
 }
@@ -208,7 +208,6 @@ static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, str
 	struct vmcb *m = x->vmcb;
 	bool injected = v->event.type != EVENT_NONE, entered;
 	uint64_t rip = v->rip;
-	struct event event = v->event;
 
 	if (__builtin_expect(v->changed & ~VCPU_RIP, 0) && !prepare(v, e)) {
 		mmu_leave(&v->mmu);
@@ -237,7 +236,7 @@ static STEP_INLINE enum exit_reason svm_enter(struct vcpu *v, uint32_t *off, str
 	/* What was delivered has moved RIP to its handler: then EXITINTINFO is left over from before (Bochs). */
 	svm_exit_decode(v, injected && v->rip == rip, e);
 	if (__builtin_expect(x->virq, 0))
-		virtual_interrupt_over(v, x, event);
+		virtual_interrupt_over(v, x);
 	return e->reason;
 }
 
