@@ -18,6 +18,7 @@
 #include "guest/alu.h"
 #include "guest/interpret.h"
 #include "tools/host/native.h"
+#include "tools/host/native_memory.h"
 
 #define CASES 1000000u
 #define AREA 0x10000000UL /* two pages; nothing around them */
@@ -41,32 +42,6 @@ static bool refused(uint64_t a, unsigned bytes, bool write, struct emulate_fault
 			return true;
 		}
 	return false;
-}
-
-static enum emulate_outcome do_read(
-	void *context, uint64_t a, void *to, unsigned bytes, bool write, struct emulate_fault *f)
-{
-	(void)context;
-	if (refused(a, bytes, write, f))
-		return EMULATE_FAULT;
-	memcpy(to, ours + (a - AREA), bytes);
-	return EMULATE_DONE;
-}
-
-static enum emulate_outcome do_write(void *context, uint64_t a, const void *from, unsigned bytes, struct emulate_fault *f)
-{
-	(void)context;
-	if (refused(a, bytes, true, f))
-		return EMULATE_FAULT;
-	memcpy(ours + (a - AREA), from, bytes);
-	return EMULATE_DONE;
-}
-
-static enum emulate_outcome do_exchange(void *context, uint64_t a, const void *expected, const void *value, unsigned bytes,
-	struct emulate_fault *f)
-{
-	(void)expected;
-	return do_write(context, a, value, bytes, f);
 }
 
 static enum emulate_outcome do_fetch(void *context, uint64_t a, void *to, unsigned bytes, struct emulate_fault *f)
@@ -444,5 +419,8 @@ int main(void)
 	const char *given = getenv("SEED");
 
 	seed = state = given ? strtoul(given, 0, 10) : host_clock() | 1;
+	native_memory.area = AREA;
+	native_memory.bytes = ours;
+	native_memory.refused = refused;
 	return cmocka_run_group_tests_name("interpreter against the CPU", tests, 0, 0);
 }
