@@ -19,8 +19,8 @@ __attribute__((noinline)) static void inject_nmi(struct vcpu *v)
 	guests.backend->fetch(v, VCPU_FLOW);
 	wait = v->event.type != EVENT_NONE || v->interrupt_shadow || v->nmi_blocked;
 	vcpu_want_nmi_window(v, wait);
-	if (v->interrupt_shadow)
-		store_relaxed(&v->attention, 1);
+	if (v->event.type != EVENT_NONE || v->interrupt_shadow)
+		store_relaxed(&v->attention, 1); /* the window may not open for it */
 	if (wait)
 		return;
 	fetch_and_seq(&v->signals, ~SIGNAL_NMI);

@@ -155,8 +155,12 @@ static void vmx_load(struct vcpu *v)
 
 	if (c->loaded == v)
 		return;
-	if (c->loaded)
+	if (c->loaded) {
+		vmx_state_fetch(c->loaded, VCPU_FLOW);
+		((struct vmx_vcpu *)c->loaded->backend)->may_block =
+			c->loaded->nmi_blocked || c->loaded->event.type == EVENT_NMI;
 		vmx_state_save_registers(c->loaded);
+	}
 	c->loaded = v;
 	if (x->cpu < 0) {
 		vmclear(x);

@@ -12,6 +12,7 @@ struct vmx_vcpu {
 	void *vmcs;
 	void *msr_bitmap;
 	bool audit;    /* check the VMCS before the next entry */
+	bool may_block; /* an NMI was delivered, and its IRET may be to come */
 	uint16_t vpid; /* 0: none; every transition flushes */
 	int cpu;       /* where the VMCS is active, -1 nowhere */
 };
@@ -54,6 +55,8 @@ void vmx_setup_host_cpu(void);
 /* vmx_state.c: struct vcpu to the VMCS and back. v is loaded. */
 void vmx_state_write(struct vcpu *v);
 void vmx_state_fetch(struct vcpu *v, uint32_t parts);
+/* The VMCS has NMIs blocked. Is that so? If not it is mended. */
+bool vmx_state_nmis_blocked(struct vcpu *v);
 /* VCPU_FLOW. */
 static inline void vmx_state_fetch_flow(struct vcpu *v)
 {
@@ -61,7 +64,7 @@ static inline void vmx_state_fetch_flow(struct vcpu *v)
 
 	v->rflags = vmread(VMCS_GUEST_RFLAGS);
 	v->interrupt_shadow = blocking & (BLOCKING_STI | BLOCKING_MOV_SS);
-	v->nmi_blocked = blocking & BLOCKING_NMI;
+	v->nmi_blocked = blocking & BLOCKING_NMI && vmx_state_nmis_blocked(v);
 }
 /* The registers that no VMCS field holds: SYSCALL's MSRs, DR0 … DR3, XCR0 and the FPU. */
 void vmx_state_load_registers(struct vcpu *v);

@@ -71,6 +71,17 @@ static void write_msrs(const struct vcpu *v)
 	fpu_set_xcr0(v);
 }
 
+/* Bochs 2.7 does not open NMIs at the entry of a vCPU that has them open. They stay blocked by another, whose slice ended between an
+ * NMI and its IRET, and the VMCS says so after the exit; one that never comes to an IRET would take none again. */
+bool vmx_state_nmis_blocked(struct vcpu *v)
+{
+	const struct vmx_vcpu *x = v->backend;
+
+	if (!x->may_block)
+		vmwrite(VMCS_INTERRUPTIBILITY, vmread(VMCS_INTERRUPTIBILITY) & ~(uint64_t)BLOCKING_NMI);
+	return x->may_block;
+}
+
 static void write_event(const struct vcpu *v)
 {
 	static const uint32_t type[] = {
@@ -83,8 +94,10 @@ static void write_event(const struct vcpu *v)
 	const struct event *e = &v->event;
 	uint32_t info = INTERRUPTION_VALID | type[e->type] | e->vector;
 
-	if (e->type == EVENT_NMI) /* its delivery blocks them; where one is delivered again they are (26.3.1.5) */
+	if (e->type == EVENT_NMI) { /* its delivery blocks them; where one is delivered again they are (26.3.1.5) */
 		vmwrite(VMCS_INTERRUPTIBILITY, 0);
+		((struct vmx_vcpu *)v->backend)->may_block = true;
+	}
 
 	/* ICEBP's #DB is a type of its own. */
 	if (e->type == EVENT_SOFT_EXCEPTION && e->vector == VECTOR_DB)
@@ -121,6 +134,7 @@ void vmx_state_write(struct vcpu *v)
 		vmwrite(VMCS_GUEST_RSP, v->gpr[RSP]);
 	if (changed & VCPU_FLOW) {
 		vmwrite(VMCS_GUEST_RFLAGS, v->rflags);
+		x->may_block |= v->nmi_blocked;
 		if (!v->interrupt_shadow)
 			vmwrite(VMCS_INTERRUPTIBILITY, v->nmi_blocked ? BLOCKING_NMI : 0);
 	}
