@@ -8,6 +8,8 @@
 #define ERROR_EXT 1u
 #define DESCRIPTOR_BYTES 8
 #define DESCRIPTOR_ACCESS 5 /* the byte that holds type, S, DPL, P */
+#define HIGH_TYPE_SHIFT 40 /* S and the type of the upper half of 16 bytes: zeros */
+#define HIGH_TYPE 0x1fu
 
 #define TYPE_ACCESSED 1u
 #define TYPE_READABLE 2u /* code; of data: writable */
@@ -214,10 +216,25 @@ static enum emulate_outcome load_far(const struct step *s)
 	return step_done(s);
 }
 
-/* LLDT and LTR; in long mode their descriptors are longer. */
+/* In long mode such a descriptor has 16 bytes, the upper ones with the rest of the base (SDM vol. 3, 3.5.2, 7.2.3). */
+static enum emulate_outcome read_high(const struct step *s, uint16_t selector, struct descriptor *d)
+{
+	uint64_t raw = 0;
+	enum emulate_outcome o;
+
+	if ((selector | SELECTOR_BYTES) + DESCRIPTOR_BYTES > s->v->gdtr.limit)
+		return step_fault(s, VECTOR_GP, selector & SELECTOR_ERROR);
+	o = s->m->read(s->m->context, d->at + DESCRIPTOR_BYTES, &raw, DESCRIPTOR_BYTES, false, s->fault);
+	d->segment.base |= raw << 32;
+	if (o == EMULATE_DONE && (raw >> HIGH_TYPE_SHIFT & HIGH_TYPE || !vcpu_canonical(d->segment.base)))
+		return step_fault(s, VECTOR_GP, selector & SELECTOR_ERROR);
+	return o;
+}
+
+/* LLDT and LTR. */
 static enum emulate_outcome load_system(const struct step *s)
 {
-	bool task = s->i->op == INSN_LTR;
+	bool task = s->i->op == INSN_LTR, wide = vcpu_long_mode(s->v);
 	enum seg seg = task ? TR : LDTR;
 	uint64_t selector;
 	uint32_t error;
@@ -226,8 +243,6 @@ static enum emulate_outcome load_system(const struct step *s)
 
 	if (o != EMULATE_DONE)
 		return o;
-	if (vcpu_long_mode(s->v))
-		return EMULATE_UNKNOWN;
 	error = (uint32_t)selector & SELECTOR_ERROR;
 	if (!error && !task) {
 		step_set_segment(s->v, seg, &(struct segment){.selector = (uint16_t)selector, .attr = SEG_UNUSABLE});
@@ -238,10 +253,14 @@ static enum emulate_outcome load_system(const struct step *s)
 	o = read_descriptor(s, (uint16_t)selector, 0, &d);
 	if (o != EMULATE_DONE)
 		return o;
-	if (!system(&d) || (task ? type(&d) != TYPE_TSS16 && type(&d) != TYPE_TSS : type(&d) != TYPE_LDT))
+	if (!system(&d) || (task ? type(&d) != TYPE_TSS && (type(&d) != TYPE_TSS16 || wide) : type(&d) != TYPE_LDT))
 		return step_fault(s, VECTOR_GP, error);
 	if (!(d.segment.attr & SEG_P))
 		return step_fault(s, VECTOR_NP, error);
+	if (wide)
+		o = read_high(s, (uint16_t)selector, &d);
+	if (o != EMULATE_DONE)
+		return o;
 	o = task ? mark(s, &d, TYPE_BUSY) : EMULATE_DONE;
 	if (o != EMULATE_DONE)
 		return o;

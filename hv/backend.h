@@ -23,6 +23,7 @@ enum exit_reason {
 	EXIT_INVLPG,   /* page_fault.gva */
 	EXIT_CR_READ,  /* cr */
 	EXIT_CR_WRITE, /* cr */
+	EXIT_TR_WRITE,
 	EXIT_DR_READ,  /* dr */
 	EXIT_DR_WRITE, /* dr */
 	EXIT_IO,       /* io */

@@ -170,6 +170,9 @@ enum runner_next exit_handle(struct runner *r, struct exit *e)
 		return exit_cr_read(r, e);
 	case EXIT_CR_WRITE:
 		return exit_cr_write(r, e);
+	case EXIT_TR_WRITE:
+		r->v->interpret = true; /* this one */
+		return exit_interpret(r, e);
 	case EXIT_DR_READ:
 	case EXIT_DR_WRITE:
 		return exit_dr(r, e);

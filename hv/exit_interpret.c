@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A turn of the interpreter, for a vCPU whose state the hardware does not enter. The same protocol as an entry's: an event first,
+/* A turn of the interpreter, for a vCPU whose state the hardware does not enter; or one instruction that exits, on SVM. The same protocol as an entry's: an event first,
  * then instructions until there is another, or something is asked of this CPU. */
 #include "guest/interpret.h"
 #include "guest/msr.h"
@@ -38,6 +38,10 @@ static enum runner_next follow(struct runner *r, struct exit *e, enum emulate_ou
 			return report_crash(r, e, "not interpreted: an access to the MSR KERNEL_GS_BASE");
 		return exit_interpreted(r, e, i);
 	case EMULATE_UNKNOWN:
+		if (r->v->real_native) { /* another vCPU has changed it since it exited */
+			r->v->interpret = false;
+			return exit_retry(r, e);
+		}
 		return report_crash(r, e, "not interpreted, before the segments are protected mode's: %s",
 			r->v->event.type == EVENT_NONE ? "this instruction" : "this event");
 	default:

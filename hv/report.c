@@ -24,6 +24,7 @@ static const char *const reason_names[EXIT_REASONS] = {
 	[EXIT_INVLPG] = "INVLPG",
 	[EXIT_CR_READ] = "read of CR",
 	[EXIT_CR_WRITE] = "write of CR",
+	[EXIT_TR_WRITE] = "write of TR",
 	[EXIT_DR_READ] = "read of DR",
 	[EXIT_DR_WRITE] = "write of DR",
 	[EXIT_IO] = "I/O",

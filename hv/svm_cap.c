@@ -58,6 +58,7 @@ static void read_cap(struct svm_cap *c, struct cpuid svm)
 	c->decode_assists = c->next_rip && svm.edx & SVM_DECODE_ASSISTS;
 	c->flush_by_asid = svm.edx & SVM_FLUSH_BY_ASID;
 	c->interrupts_twice = cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR && cpuid(LEAF_HYPERVISOR, 0).ebx == TCG_EBX;
+	c->tr_unchecked = c->interrupts_twice;
 	/* QEMU 7.2 executes XSETBV in spite of its intercept. */
 	c->xsetbv_exits = !c->interrupts_twice;
 	c->phys_bits = leaf8.eax & 0xff;

@@ -13,6 +13,9 @@ struct svm_cap {
 	bool decode_assists;                /* and exits of registers and INVLPG their operand; with next_rip alone */
 	bool xsetbv_exits;                  /* its intercept works */
 	bool interrupts_twice;              /* an injected interrupt may come once more: svm_state.c */
+	/* QEMU 7.2 has LTR take a null selector, and TR hold a TSS that is not busy; it ends itself at a change of privilege with
+	 * the one or, in TR, a busy one. There LTR is interpreted, and the VMCB has no busy TSS. */
+	bool tr_unchecked;
 	unsigned phys_bits;                 /* the CPU's MAXPHYADDR */
 	uint32_t intercept2, intercept3;    /* of instructions that guests do not have, where the processor does */
 };

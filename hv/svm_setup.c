@@ -59,7 +59,7 @@ void svm_setup(struct vmcb *m, uint32_t asid)
 	/* gdb's breakpoints are ICEBP, which QEMU does not know. */
 	if (options.gdb != OPTION_GDB_OFF)
 		m->exceptions |= 1u << VECTOR_UD;
-	m->intercept1 = INTERCEPT1;
+	m->intercept1 = INTERCEPT1 | (svm_cap.tr_unchecked ? INTERCEPT1_TR_WRITE : 0);
 	m->intercept2 = INTERCEPT2 | svm_cap.intercept2;
 	m->intercept3 = svm_cap.intercept3;
 	m->iopm = host_phys(iopm).v;

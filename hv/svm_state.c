@@ -18,6 +18,7 @@
 #define CR4_HIDDEN_UNPAGED (CR4_HIDDEN | CR4_SMEP | CR4_SMAP)
 
 /* Attributes: bits 15:12 of struct segment's are 11:8 of the VMCB's. */
+#define TYPE_BUSY 2u /* of a TSS */
 #define ATTR_LOW 0xffu
 #define ATTR_HIGH 0xf00u
 #define ATTR_HIGH_SHIFT 4
@@ -49,6 +50,8 @@ static void write_segments(const struct vcpu *v, struct vmcb *m)
 			.limit = s->limit,
 			.base = s->base};
 	}
+	if (svm_cap.tr_unchecked)
+		m->tr.attr &= (uint16_t)~TYPE_BUSY;
 	m->cpl = (uint8_t)vcpu_cpl(v);
 	m->kernel_gs_base = v->kernel_gs_base;
 }

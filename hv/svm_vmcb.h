@@ -25,6 +25,7 @@ struct vmcb {
 #define		INTERCEPT1_NMI (1u << 1)
 #define		INTERCEPT1_INIT (1u << 3)
 #define		INTERCEPT1_VINTR (1u << 4)
+#define		INTERCEPT1_TR_WRITE (1u << 13)
 #define		INTERCEPT1_RDPMC (1u << 15)
 #define		INTERCEPT1_CPUID (1u << 18)
 #define		INTERCEPT1_RSM (1u << 19)
@@ -169,6 +170,7 @@ enum svm_exit {
 	SVM_EXIT_SMI = 0x62,
 	SVM_EXIT_INIT = 0x63,
 	SVM_EXIT_VINTR = 0x64,
+	SVM_EXIT_TR_WRITE = 0x6d,
 	SVM_EXIT_RDPMC = 0x6f,
 	SVM_EXIT_CPUID = 0x72,
 	SVM_EXIT_RSM = 0x73,

@@ -27,6 +27,8 @@
 #define DR6_B0 1UL
 #define DR6_BS (1UL << 14)
 #define DR7_WRITE_8_BYTES_AT_DR0 0x90401UL
+#define TSS_ACCESS 5 /* a byte of its descriptor */
+#define TSS_BUSY 2u
 #define VECTOR_DB 1
 #define VECTOR_BP 3
 #define VECTOR_NM 7
@@ -209,6 +211,35 @@ static void control(void)
 	wrmsr(MSR_TSC, 1000);
 	value = rdtsc();
 	report(value >= 1000 && value < 100000000, "a TSC that was written goes on from there");
+}
+
+/* ---- the task register ---- */
+
+static uint64_t load_task(uint64_t selector, uint64_t from_memory)
+{
+	uint16_t word = (uint16_t)selector;
+
+	if (from_memory)
+		__asm__ volatile("ltr %0" : : "m"(word));
+	else
+		__asm__ volatile("ltr %w0" : : "r"(selector));
+	return 0;
+}
+
+static void task(void)
+{
+	extern uint8_t gdt_tss[];
+	struct fault f;
+	uint16_t tr;
+
+	__asm__ volatile("str %0" : "=r"(tr));
+	trap_try(&f, load_task, 3, false);
+	report(f.vector == VECTOR_GP && f.error == 0, "LTR of a null selector: %s(%x)", vector_name(f.vector), f.error);
+	trap_try(&f, load_task, tr, true);
+	report(f.vector == VECTOR_GP && f.error == tr, "LTR of a busy task: %s(%x)", vector_name(f.vector), f.error);
+	gdt_tss[TSS_ACCESS] &= (uint8_t)~TSS_BUSY;
+	trap_try(&f, load_task, tr, true);
+	report(f.vector == FAULT_NONE && gdt_tss[TSS_ACCESS] & TSS_BUSY, "LTR makes the task busy: %s", vector_name(f.vector));
 }
 
 /* ---- SYSCALL, SWAPGS, RDTSCP ---- */
@@ -439,6 +470,7 @@ void image_main(void)
 	string_faults();
 	debug();
 	control();
+	task();
 	system_calls();
 	absent();
 	events();

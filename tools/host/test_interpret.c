@@ -235,6 +235,44 @@ static void protected_loads_check(void **state)
 	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_GP, 0x28);
 }
 
+/* The guest's CPU may not look at a null selector (svm_cap.c). */
+static void long_mode_tasks_have_16_bytes(void **state)
+{
+	struct vcpu *v = protected(state);
+	uint64_t task[2] = {0x12008900a0000067, 0xffff8000};
+
+	v->efer |= EFER_LMA;
+	v->gpr[RAX] = 0;
+	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_GP, 0); /* ltr */
+	v->gpr[RAX] = 0x28;
+	put(v, GDT + 0x28, task, sizeof task);
+	assert_int_equal(RUN(v, 0x0f, 0x00, 0xd8), EMULATE_DONE);
+	assert_int_equal(v->seg[TR].base, 0xffff80001200a000);
+	assert_int_equal(v->seg[TR].limit, 0x67);
+	assert_int_equal(get(v, GDT + 0x2d, 1), 0x8b);
+	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_GP, 0x28);
+	task[1] = 0x00008000; /* not canonical */
+	put(v, GDT + 0x28, task, sizeof task);
+	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_GP, 0x28);
+	task[1] = 1UL << 44;
+	put(v, GDT + 0x28, task, sizeof task);
+	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_GP, 0x28);
+	task[0] = 0x12000100a0000067; /* 16 bits, absent */
+	put(v, GDT + 0x28, task, sizeof task);
+	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_GP, 0x28);
+	task[0] = 0x12000900a0000067;
+	put(v, GDT + 0x28, task, sizeof task);
+	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_NP, 0x28);
+	task[0] = 0x12008900a0000067;
+	put(v, GDT + 0x28, task, sizeof task);
+	v->gdtr.limit = 0x36;
+	faults(RUN(v, 0x0f, 0x00, 0xd8), VECTOR_GP, 0x28);
+	assert_int_equal(get(v, GDT + 0x2d, 1), 0x89);
+	v->gpr[RAX] = 0;
+	assert_int_equal(RUN(v, 0x0f, 0x00, 0xd0), EMULATE_DONE); /* lldt */
+	assert_true(v->seg[LDTR].attr & SEG_UNUSABLE);
+}
+
 static void far_jumps_check(void **state)
 {
 	struct vcpu *v = protected(state);
@@ -308,6 +346,7 @@ int main(void)
 		vcpu_unit_test(quotients_at_their_ends),
 		vcpu_unit_test(lock_is_for_memory),
 		vcpu_unit_test(protected_loads_check),
+		vcpu_unit_test(long_mode_tasks_have_16_bytes),
 		vcpu_unit_test(far_jumps_check),
 		vcpu_unit_test(what_mov_ss_blocks_is_interpreted_too),
 		vcpu_unit_test(gates_deliver),
