@@ -12,11 +12,8 @@ enum emulate_outcome operand_translate(struct vcpu *v, uint64_t a, uint32_t acce
 	case MMU_INJECT:
 		*f = (struct emulate_fault){VECTOR_PF, fault.error, fault.gva.v};
 		return EMULATE_FAULT;
-	case MMU_RETRY:
-		return EMULATE_AGAIN;
 	default:
-		f->cr2 = a;
-		return EMULATE_END;
+		return EMULATE_AGAIN;
 	}
 }
 
@@ -42,16 +39,11 @@ enum emulate_outcome operand_locate(
 enum runner_next operand_refused(
 	struct runner *r, struct exit *e, enum emulate_outcome o, const struct emulate_fault *f)
 {
-	switch (o) {
-	case EMULATE_FAULT:
-		if (f->vector == VECTOR_PF)
-			vcpu_set_cr2(r->v, f->cr2);
-		return inject_exception(r, e, f->vector, true, f->error);
-	case EMULATE_AGAIN:
+	if (o != EMULATE_FAULT)
 		return exit_retry(r, e);
-	default:
-		return report_crash(r, e, "an operand at 0x%lx: the page tables cannot be read", f->cr2);
-	}
+	if (f->vector == VECTOR_PF)
+		vcpu_set_cr2(r->v, f->cr2);
+	return inject_exception(r, e, f->vector, true, f->error);
 }
 
 bool operand_find(struct runner *r, struct exit *e, enum seg seg, uint64_t offset, unsigned bytes, bool write,

@@ -13,7 +13,7 @@ struct operand {
 };
 
 /* Finds the operand of `bytes` (at most 16) bytes at linear address a, to be read or (write) written, by the guest's tables.
- * EMULATE_DONE; EMULATE_FAULT, with f; EMULATE_AGAIN; EMULATE_END: at f->cr2 tables lead to where there is no memory.
+ * EMULATE_DONE; EMULATE_FAULT, with f; EMULATE_AGAIN.
  * VCPU_SEGMENTS must not be stale, also below. Outside sections and locks. */
 enum emulate_outcome operand_locate(
 	struct vcpu *v, uint64_t a, unsigned bytes, bool write, struct operand *o, struct emulate_fault *f);
@@ -25,9 +25,9 @@ bool operand_find(struct runner *r, struct exit *e, enum seg seg, uint64_t offse
 /* To it (write) or from it. */
 void operand_copy(struct runner *r, const struct operand *o, void *value, bool write);
 /* The gpa behind linear address a, for an access with these PF_ bits, as by the guest's own tables. EMULATE_FAULT: *f is for the
- * guest; EMULATE_END: there is no memory on the way to f->cr2. Outside sections and locks. */
+ * guest; EMULATE_AGAIN. Outside sections and locks. */
 enum emulate_outcome operand_translate(struct vcpu *v, uint64_t a, uint32_t access, gpa_t *at, struct emulate_fault *f);
-/* What a fault or other outcome of an operand that was not accessed leads to; not of EMULATE_DONE. */
+/* What EMULATE_FAULT or EMULATE_AGAIN leads to: the operand was not accessed. */
 enum runner_next operand_refused(
 	struct runner *r, struct exit *e, enum emulate_outcome o, const struct emulate_fault *f);
 /* Memory as the instructions carried out for r's vCPU see it. */

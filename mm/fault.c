@@ -291,7 +291,7 @@ static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct 
 	o = todo->wait ? MMU_RETRY : walk_guest(v, a, error & (PF_W | PF_U | PF_I), &w);
 	if (o == MMU_RESUME) {
 		slot = slot_find(m, w.page);
-		w.gpa = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
+		f->gpa = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
 		if (!slot && (error & PF_W || !mmu_is_blank(m, w.page))) {
 			o = MMU_MMIO;
 		} else if (slot && must_emulate(v, w.access, error)) {
@@ -305,7 +305,6 @@ static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct 
 	}
 	rcu_read_unlock(RCU_PUBLISH);
 	f->error = w.error;
-	f->gpa = w.gpa;
 	return o;
 }
 

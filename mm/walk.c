@@ -103,10 +103,8 @@ static inline __attribute__((always_inline)) enum mmu_outcome walk_tables(struct
 		/* tables mostly lie in one slot */
 		if (!s || table.v - s->gfn.v >= s->pages)
 			s = slot_find(v->mmu, table);
-		if (!s) {
-			w->gpa = gpa(gfn_gpa(table).v + index * bytes);
-			return MMU_MMIO;
-		}
+		if (!s) /* it reads as all ones, reserved bits and all; without PAE it says so too */
+			return refuse(v, w, access, PF_P | PF_RSVD);
 		w->table[level] = table;
 		w->at[level] = (char *)hfn_virt(slot_hfn(s, table)) + index * bytes;
 		w->gpte[level] = g = gpte_load(w->at[level], narrow);
@@ -180,7 +178,6 @@ enum mmu_outcome mmu_translate(struct mmu_vcpu *v, gva_t a, uint32_t access, gpa
 	rcu_read_unlock(RCU_PUBLISH);
 	f->gva = a;
 	f->error = w.error;
-	f->gpa = w.gpa;
 	if (o == MMU_RESUME)
 		*out = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
 	return o;

@@ -18,12 +18,11 @@ struct walk {
 	gfn_t page;                  /* the 4 KiB page that holds the address */
 	unsigned access;             /* ACC_ bits of the whole path; D not looked at */
 	uint32_t error;              /* of a fault */
-	gpa_t gpa;                   /* of an entry that is not in RAM */
 };
 
 /* Walks a with the access rights `access` (PF_W, PF_U, PF_I as in an error code) and sets A, and D on a write, as the
  * hardware would: only when the access is allowed. In a publishing section, which the result's pointers do not outlive.
- * MMU_RESUME; MMU_INJECT with error; MMU_MMIO: a table entry outside RAM, at gpa; MMU_RETRY: an entry changed. */
+ * MMU_RESUME; MMU_INJECT with error; MMU_RETRY: an entry changed. */
 enum mmu_outcome walk_guest(struct mmu_vcpu *v, gva_t a, uint32_t access, struct walk *w);
 
 /* True when ACC_ rights allow the access (PF_ bits) at this vCPU's CR0.WP, SMEP, SMAP and AC. */
