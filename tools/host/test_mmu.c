@@ -38,6 +38,24 @@ static void unbacked_memory_is_mmio(void **state)
 	assert_int_equal(c->fault.gpa.v, 0xfee00010);
 }
 
+/* It reads as all ones there. */
+static void a_table_beyond_memory_has_reserved_bits(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = machine_long_mode(c), pde;
+
+	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
+	machine_store(c, TEST_VIRT, 5);
+	for (unsigned level = 2; level <= 4; level++) {
+		pde = machine_pte(c, root, TEST_VIRT, level);
+		machine_store(c, pde, 0xe0000000 | TEST_RW);
+		machine_invlpg(c, TEST_VIRT);
+		expect_fault(c, TEST_VIRT, PF_U | PF_W, PF_P | PF_RSVD | PF_U | PF_W);
+		assert_int_equal(machine_peek(c, pde), 0xe0000000 | TEST_RW); /* no A */
+	}
+	assert_int_equal(mmu_audit(&c->mmu), 0);
+}
+
 static void long_mode_maps_what_the_tables_say(void **state)
 {
 	struct machine *c = *state;
@@ -244,6 +262,7 @@ int main(void)
 		MMU_TEST(unpaged_memory_reads_zero_and_keeps_what_is_written),
 		MMU_TEST(the_role_word_has_the_fields_where_its_masks_say),
 		MMU_TEST(unbacked_memory_is_mmio),
+		MMU_TEST(a_table_beyond_memory_has_reserved_bits),
 		MMU_TEST(long_mode_maps_what_the_tables_say),
 		MMU_TEST(absent_pages_fault_with_the_access_in_the_error_code),
 		MMU_TEST(rights_are_the_and_of_all_levels),
