@@ -25,7 +25,7 @@ struct gdb_thread {
 enum gdb_action { GDB_HOLD, GDB_CONTINUE, GDB_STEP };
 
 /* Why the machine stopped. */
-enum gdb_why { GDB_ATTACH, GDB_BREAK_IN, GDB_BREAKPOINT, GDB_STEPPED };
+enum gdb_why { GDB_ATTACH, GDB_BREAK_IN, GDB_BREAKPOINT, GDB_STEPPED, GDB_PANICKED };
 
 /* All but send and stop are called while everything stands still. */
 struct gdb_target {

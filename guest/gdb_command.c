@@ -65,7 +65,7 @@ bool gdb_general(struct gdb *g, struct gdb_thread *t)
 static void reply_stop(struct gdb *g)
 {
 	gdb_reply_begin(g);
-	gdb_reply_text(g, g->why == GDB_BREAK_IN ? "T02" : "T05");
+	gdb_reply_text(g, g->why == GDB_BREAK_IN ? "T02" : g->why == GDB_PANICKED ? "T06" : "T05"); /* SIGINT, SIGABRT, SIGTRAP */
 	if (g->why == GDB_BREAKPOINT)
 		gdb_reply_text(g, "swbreak:;");
 	gdb_reply_text(g, "thread:");

@@ -161,6 +161,17 @@ bool apic_send_nmi(uint32_t id) { return apic_send(id, ICR_NMI); }
 bool apic_send_init(uint32_t id) { return apic_send(id, ICR_INIT); }
 bool apic_send_sipi(uint32_t id, uint64_t page) { return apic_send(id, ICR_STARTUP | (uint32_t)(page >> 12)); }
 
+uint32_t apic_destination(void)
+{
+	return x2apic ? 0 : apic_read(APIC_ICR_HIGH);
+}
+
+void apic_set_destination(uint32_t destination)
+{
+	if (!x2apic)
+		apic_write(APIC_ICR_HIGH, destination);
+}
+
 /* Lets 8254 channel 2 count down once; false when it never ends. */
 static bool pit_wait(unsigned count)
 {

@@ -27,6 +27,9 @@ void apic_eoi(void);
  * until the APIC has accepted it; false when it did not. */
 bool apic_send_kick(uint32_t id);
 bool apic_send_nmi(uint32_t id);
+/* What is half done of sending when it is interrupted: for who sends meanwhile, and puts it back then. */
+uint32_t apic_destination(void);
+void apic_set_destination(uint32_t destination);
 bool apic_send_init(uint32_t id);
 bool apic_send_sipi(uint32_t id, uint64_t page);
 

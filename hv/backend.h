@@ -123,6 +123,9 @@ struct backend {
 	/* Fills in e->name and e->qualification if enter() left them out. */
 	void (*describe)(struct vcpu *v, struct exit *e);
 
+	/* The assembly that enters the guest and returns. */
+	const void *run;
+
 	/* Flush what this CPU's TLB holds of v: all of it, and mmu_root() is taken up, which never changes without; or
 	 * one linear address. Interrupts may be on. */
 	void (*flush)(struct vcpu *v);

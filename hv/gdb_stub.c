@@ -1,50 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* Stopping and going on. What gdb reads and writes: gdb_target.c. */
+/* Between the port and the protocol. How everything stands still: gdb_stop.c; what gdb reads and writes: gdb_target.c. */
 #include "hv/gdb_stub.h"
 #include "guest/gdb_guest.h"
-#include "hv/apic.h"
-#include "hv/cpu.h"
+#include "hv/gdb_host.h"
 #include "hv/gdb_port.h"
+#include "hv/gdb_stop.h"
 #include "hv/gdb_target.h"
-#include "hv/irqoff.h"
 #include "hv/log.h"
 #include "hv/options.h"
 #include "hv/x86.h"
 
-#define STOP_WAIT_US 5000000 /* the first harvest of a large guest, where emulated */
-#define STOP_AGAIN_US 1000 /* a kick may meet a CPU on its way into a guest */
 #define CONSOLE_STEP 64
 #define BURST_US 20000  /* a packet's bytes follow each other closer than that */
 #define POLL_US 100000  /* longest stay in gdb_stub_poll() */
 
 enum guest_end { GUEST_LIVES, GUEST_PASSED, GUEST_FAILED, GUEST_TOLD };
 
-atomic64 gdb_stub_epoch = {2};
-struct gdb_cpu gdb_cpus[HOST_MAX_CPUS];
-
-static struct gdb gdb; /* CPU 0's */
+static struct gdb gdb; /* of the CPU that serves, and of CPU 0 while it polls */
 static bool there;     /* the port is open */
-static bool go;        /* gdb lets the machine run. CPU 0's */
+static bool go;        /* gdb lets the machine run. The server's, as the next two */
+static bool serving;
+static unsigned serving_cpu;
+static atomic32 polling; /* CPU 0 is in gdb_stub_poll() */
 static atomic32 ends[GDB_PROCESSES]; /* enum guest_end, by guest */
 
-/* The first vCPU that stops everything tells why; published by the epoch. */
+/* The first that stops everything tells why; published by the epoch. */
 static atomic32 claimed;
 static struct gdb_thread event_thread;
 static enum gdb_why event_why;
 
-static void request_stop(void)
-{
-	uint64_t epoch = load_relaxed(&gdb_stub_epoch);
-
-	/* Publishes the event; partner: gdb_stub_stopping. */
-	if (!(epoch & 1) && cmpxchg_seq(&gdb_stub_epoch, &epoch, epoch + 1))
-		runner_attend(0);
-}
-
 static void on_stop(void *context)
 {
 	(void)context;
-	request_stop();
+	gdb_stop_request();
 }
 
 static void on_resume(void *context)
@@ -88,31 +76,7 @@ void gdb_stub_start(void)
 	}
 	host_log(HOST_INFO, "gdb: %s on COM2", options.gdb == OPTION_GDB_WAIT ? "waiting" : "listening");
 	if (options.gdb == OPTION_GDB_WAIT)
-		request_stop();
-}
-
-static bool all_parked(uint64_t epoch)
-{
-	for (unsigned i = 0; i < host_cpus(); i++)
-		if (load_acquire(&gdb_cpus[i].parked) != epoch) /* partner: gdb_stub_trap */
-			return false;
-	return true;
-}
-
-static void stop_others(uint64_t epoch)
-{
-	uint64_t now = host_clock(), end = now + us_ticks(STOP_WAIT_US), again = now;
-
-	for (; !all_parked(epoch) && now < end; now = host_clock()) {
-		for (unsigned i = 1; now >= again && i < host_cpus(); i++)
-			if (load_acquire(&gdb_cpus[i].parked) != epoch)
-				runner_attend(i);
-		if (now >= again)
-			again = now + us_ticks(STOP_AGAIN_US);
-		cpu_relax();
-	}
-	if (!all_parked(epoch))
-		host_log(HOST_WARN, "gdb: not all CPUs stopped within 5 s");
+		gdb_stop_request();
 }
 
 /* A guest with a verdict that gdb has not heard; GDB_PROCESSES: none. */
@@ -153,13 +117,31 @@ static void tell_stopped(void)
 	}
 }
 
-/* CPU 0, interrupts on. */
-static void serve(uint64_t epoch)
+/* A fault or a failed check in the stub: what it was answering has an error for an answer. */
+static void *recover[5]; /* as GCC's __builtin_setjmp has it */
+
+void gdb_stub_caught(const char *why)
 {
-	stop_others(epoch);
+	if (!serving || serving_cpu != host_cpu())
+		return;
+	host_log(HOST_ERROR, "gdb: the stub failed: %s", why);
+	__builtin_longjmp(recover, 1);
+}
+
+void gdb_stub_serve(void)
+{
+	bool on = irq_enabled();
+
 	gdb_target_stopped();
 	tell_stopped();
 	go = false;
+	serving_cpu = host_cpu();
+	serving = true;
+	if (__builtin_setjmp(recover)) {
+		gdb_reply(&gdb, GDB_FAULT);
+		if (on)
+			irq_enable();
+	}
 	while (!go) {
 		int byte = gdb_port_get();
 
@@ -168,44 +150,48 @@ static void serve(uint64_t epoch)
 		else if (!log_drain(CONSOLE_STEP))
 			cpu_relax();
 	}
-	store_release(&gdb_stub_epoch, epoch + 1); /* partner: the others in gdb_stub_trap */
-	for (unsigned i = 1; i < host_cpus(); i++)
-		CHECK(apic_send_kick(cpu_get(i)->apic_id));
+	serving = false;
+}
+
+/* Something stops everything, and says why. A second one at the same time tells nothing: it stands where it does, and its
+ * breakpoint is met again. */
+static void event(struct gdb_thread t, enum gdb_why why)
+{
+	uint32_t nobody = 0;
+
+	if (cmpxchg_seq(&claimed, &nobody, 1)) {
+		event_thread = t;
+		event_why = why;
+	}
 }
 
 bool gdb_stub_trap(struct trap_frame *frame)
 {
-	struct gdb_cpu *c = &gdb_cpus[host_cpu()];
-	uint64_t epoch = load_acquire(&gdb_stub_epoch);
-	uint32_t off = irqoff_now();
+	enum gdb_host_trap trap;
 
-	if (!c->parking)
-		return false;
-	c->parking = false;
-	if (!(epoch & 1))
+	if (frame->vector == TRAP_BREAKPOINT && gdb_stop_parks(frame))
 		return true;
-	c->frame = frame;
-	c->cr0 = read_cr0();
-	c->cr2 = read_cr2();
-	c->cr3 = read_cr3();
-	c->cr4 = read_cr4();
-	c->efer = rdmsr(MSR_EFER);
-	store_release(&c->parked, epoch); /* partner: all_parked */
-	if (host_cpu() == 0) {
-		irqoff_end(off, "park for gdb");
-		serve(epoch);
-		irq_disable();
-		return true;
-	}
-	while (load_acquire(&gdb_stub_epoch) == epoch) /* partner: serve */
-		off = irqoff_wait(off, "park for gdb");
+	trap = there ? gdb_host_trap(frame) : GDB_HOST_FOREIGN;
+	if (trap < GDB_HOST_BROKE)
+		return trap == GDB_HOST_OVER;
+	event((struct gdb_thread){GDB_HYPERVISOR, host_cpu() + 1}, trap == GDB_HOST_BROKE ? GDB_BREAKPOINT : GDB_STEPPED);
+	gdb_stop_here(frame);
 	return true;
 }
 
-void gdb_stub_park(void)
+void gdb_stub_panic(struct trap_frame *frame)
 {
-	gdb_cpus[host_cpu()].parking = true;
-	asm volatile("int3" : : : "memory"); /* its frame has the registers that gdb shows */
+	if (!there || !gdb.attached)
+		return;
+	event_thread = (struct gdb_thread){GDB_HYPERVISOR, host_cpu() + 1};
+	event_why = GDB_PANICKED;
+	store_relaxed(&claimed, 1);
+	gdb_stop_panic(frame);
+}
+
+bool gdb_stub_interruptible(void)
+{
+	return !load_acquire(&polling); /* partner: gdb_stub_poll */
 }
 
 void gdb_stub_poll(void)
@@ -214,6 +200,7 @@ void gdb_stub_poll(void)
 
 	if (!there)
 		return;
+	store_release(&polling, 1);
 	do {
 		int byte = gdb_port_get();
 
@@ -224,22 +211,10 @@ void gdb_stub_poll(void)
 		} else {
 			cpu_relax();
 		}
-	} while (!gdb_stub_stopping() && now < burst && now < end);
+	} while (!gdb_stop_wanted() && now < burst && now < end);
+	store_release(&polling, 0); /* partner: gdb_stub_interruptible */
 	if (gdb.running && next_ended() < GDB_PROCESSES)
-		request_stop();
-}
-
-/* A vCPU stops everything. A second one at the same time tells nothing: it stands where it does, and its breakpoint
- * is met again. */
-static void event(const struct vcpu *v, enum gdb_why why)
-{
-	uint32_t nobody = 0;
-
-	if (cmpxchg_seq(&claimed, &nobody, 1)) {
-		event_thread = gdb_target_vcpu_thread(v);
-		event_why = why;
-	}
-	request_stop();
+		gdb_stop_request();
 }
 
 bool gdb_stub_exception(struct runner *r, struct exit *e)
@@ -255,13 +230,15 @@ bool gdb_stub_exception(struct runner *r, struct exit *e)
 	guests.backend->fetch(v, VCPU_SEGMENTS);
 	if (!gdb_guest_breakpoint_at(v))
 		return false;
-	event(v, GDB_BREAKPOINT);
+	event(gdb_target_vcpu_thread(v), GDB_BREAKPOINT);
+	gdb_stop_request();
 	return true;
 }
 
 void gdb_stub_stepped(const struct vcpu *v)
 {
-	event(v, GDB_STEPPED);
+	event(gdb_target_vcpu_thread(v), GDB_STEPPED);
+	gdb_stop_request();
 }
 
 void gdb_stub_guest_over(unsigned index, bool pass)

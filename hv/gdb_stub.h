@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* gdb on COM2 (options gdb=com2, gdb=wait): the protocol is guest/gdb.c's, here is what it acts on.
- *
- * All-stop: each CPU stops where its run loop begins, holding no lock and in no section, having fetched what the
- * hardware held of its vCPUs; CPU 0 then talks to gdb. A CPU in a guest gets there by an interrupt and an NMI. One
- * that does not within five seconds is not shown to gdb, nor are its vCPUs.
+/* gdb on COM2 (options gdb=com2, gdb=wait): the protocol is guest/gdb.c's, here is what it acts on. All-stop, by gdb_stop.h.
  *
  * Without the option all of it is one load in each turn of the run loop, none at an exit. */
 #ifndef HV_GDB_STUB_H
@@ -12,20 +8,15 @@
 #include "hv/runner.h"
 #include "hv/trap.h"
 
-extern atomic64 gdb_stub_epoch; /* odd: all are to stop */
-
 /* Opens the port; gdb=wait: nothing runs before gdb says so. Before any CPU enters the run loop. */
 void gdb_stub_start(void);
 
-static inline bool gdb_stub_stopping(void)
-{
-	return load_acquire(&gdb_stub_epoch) & 1; /* partner: request_stop */
-}
-/* Stands still until gdb goes on; CPU 0 serves it. Nothing is stale in this CPU's vCPUs. Outside sections and locks,
- * interrupts on. */
-void gdb_stub_park(void);
-/* The breakpoint trap in gdb_stub_park(). False: the trap is none of ours. */
+/* A #BP or #DB of the hypervisor. True: it was gdb's, and over. Interrupts off. */
 bool gdb_stub_trap(struct trap_frame *frame);
+/* The hypervisor is about to end by a panic, and all others have stopped: gdb has its turn, if one is attached. */
+void gdb_stub_panic(struct trap_frame *frame);
+/* An unexpected trap, or a panic, of this CPU: does not return if it serves gdb, which is answered with an error. */
+void gdb_stub_caught(const char *why);
 
 /* What has come from gdb, and what it is to hear. CPU 0, in the run loop; only with the option. */
 void gdb_stub_poll(void);

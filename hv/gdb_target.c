@@ -2,16 +2,10 @@
 #include "hv/gdb_target.h"
 #include "guest/gdb_guest.h"
 #include "guest/text.h"
-#include "hv/cpu.h"
-#include "hv/gdb_stub.h"
-#include "hv/x86.h"
+#include "hv/gdb_host.h"
+#include "hv/gdb_stop.h"
 
 static struct gdb_thread resumed;
-
-static bool stands_still(unsigned cpu)
-{
-	return load_acquire(&gdb_cpus[cpu].parked) == load_relaxed(&gdb_stub_epoch); /* partner: gdb_stub_trap */
-}
 
 /* The guest of a process, while it has no verdict. */
 static struct vm *vm_of(unsigned pid)
@@ -28,12 +22,12 @@ static struct vcpu *vcpu_of(struct gdb_thread t)
 	struct vm *vm = vm_of(t.pid);
 	struct vcpu *v = vm && t.tid - 1 < vm->vcpus ? vm->vcpu[t.tid - 1] : 0;
 
-	return v && stands_still(v->cpu) ? v : 0;
+	return v && gdb_stop_orderly(v->cpu) ? v : 0;
 }
 
-static const struct gdb_cpu *cpu_of(struct gdb_thread t)
+static bool is_cpu(struct gdb_thread t)
 {
-	return t.pid == GDB_HYPERVISOR && t.tid - 1 < host_cpus() && stands_still(t.tid - 1) ? &gdb_cpus[t.tid - 1] : 0;
+	return t.pid == GDB_HYPERVISOR && t.tid - 1 < host_cpus() && gdb_stop_stands(t.tid - 1);
 }
 
 struct gdb_thread gdb_target_vcpu_thread(const struct vcpu *v)
@@ -50,7 +44,7 @@ bool gdb_target_thread(void *context, unsigned n, struct gdb_thread *t)
 	(void)context;
 	t->pid = GDB_HYPERVISOR;
 	for (t->tid = 1; t->tid <= host_cpus(); t->tid++)
-		if (cpu_of(*t) && !n--)
+		if (is_cpu(*t) && !n--)
 			return true;
 	while (t->pid++ <= guests.n)
 		for (t->tid = 1; t->tid <= MMU_MAX_VCPUS; t->tid++)
@@ -69,6 +63,7 @@ void gdb_target_stopped(void)
 		if (v)
 			gdb_guest_step_end(v);
 	}
+	gdb_host_stopped();
 }
 
 struct gdb_thread gdb_target_resumed(void)
@@ -96,28 +91,14 @@ enum gdb_mode gdb_target_mode(void *context, struct gdb_thread t)
 	return v ? gdb_guest_mode(v) : GDB_X86_64;
 }
 
-static bool cpu_register(const struct gdb_cpu *c, struct gdb_thread t, enum gdb_reg r, uint64_t *value)
-{
-	const struct trap_frame *f = c->frame;
-	const uint64_t gpr[] = {f->rax, f->rcx, f->rdx, f->rbx, f->rsp, f->rbp, f->rsi, f->rdi, f->r8, f->r9, f->r10,
-		f->r11, f->r12, f->r13, f->r14, f->r15};
-	const uint64_t rest[] = {[GDB_RIP] = f->rip, [GDB_RFLAGS] = f->rflags, [GDB_CS] = f->cs, [GDB_SS] = f->ss,
-		[GDB_DS] = f->ss, [GDB_ES] = f->ss, [GDB_GS_BASE] = (uint64_t)cpu_get(t.tid - 1), [GDB_CR0] = c->cr0,
-		[GDB_CR2] = c->cr2, [GDB_CR3] = c->cr3, [GDB_CR4] = c->cr4, [GDB_EFER] = c->efer};
-
-	if (r >= GDB_REGS)
-		return false;
-	*value = r <= GDB_R15 ? gpr[r - GDB_RAX] : rest[r];
-	return true;
-}
-
 bool gdb_target_register_read(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t *value)
 {
-	const struct gdb_cpu *c = cpu_of(t);
 	const struct vcpu *v = vcpu_of(t);
 
 	(void)context;
-	return c ? cpu_register(c, t, r, value) : v && gdb_guest_register(v, r, value);
+	if (is_cpu(t))
+		return gdb_host_register(t.tid - 1, r, value);
+	return v && gdb_guest_register(v, r, value);
 }
 
 bool gdb_target_register_write(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t value)
@@ -125,69 +106,43 @@ bool gdb_target_register_write(void *context, struct gdb_thread t, enum gdb_reg 
 	struct vcpu *v = vcpu_of(t);
 
 	(void)context;
+	if (is_cpu(t))
+		return gdb_host_set_register(t.tid - 1, r, value);
 	return v && gdb_guest_set_register(v, r, value);
-}
-
-/* The hypervisor's memory, as it is mapped: what is not, or is read-only, faults. */
-static bool load_byte(uint64_t a, uint8_t *to)
-{
-	bool ok = false;
-	uint8_t byte = 0;
-
-	asm volatile("1: movb (%2), %1\n\tmovb $1, %0\n2:\n\t.pushsection .extable, \"a\"\n\t.quad 1b, 2b\n\t.popsection"
-		: "+m"(ok), "+q"(byte) : "r"(a) : "memory");
-	*to = byte;
-	return ok;
-}
-
-static bool store_byte(uint64_t a, uint8_t byte)
-{
-	bool ok = false;
-
-	asm volatile("1: movb %1, (%2)\n\tmovb $1, %0\n2:\n\t.pushsection .extable, \"a\"\n\t.quad 1b, 2b\n\t.popsection"
-		: "+m"(ok) : "q"(byte), "r"(a) : "memory");
-	return ok;
 }
 
 size_t gdb_target_memory_read(void *context, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n)
 {
 	const struct vcpu *v = vcpu_of(t);
-	size_t done = 0;
 
 	(void)context;
-	if (v)
-		return gdb_guest_read(v, a, to, n);
-	while (done < n && load_byte(a + done, to + done))
-		done++;
-	return done;
+	return v ? gdb_guest_read(v, a, to, n) : gdb_host_read(a, to, n);
 }
 
 bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, const uint8_t *from, size_t n)
 {
 	const struct vcpu *v = vcpu_of(t);
-	size_t done = 0;
 
 	(void)context;
 	if (v)
-		return gdb_guest_write(v, a, from, n);
-	while (done < n && store_byte(a + done, from[done]))
-		done++;
-	return done == n;
+		return gdb_stop_all_orderly() && gdb_guest_write(v, a, from, n); /* it takes locks */
+	return gdb_host_write(a, from, n) == n;
 }
 
-/* The hypervisor itself has none yet: its code is read-only, and what runs it serves gdb. */
 bool gdb_target_breakpoint(void *context, struct gdb_thread t, uint64_t a, bool insert)
 {
 	const struct vcpu *v = vcpu_of(t);
 
 	(void)context;
-	return v && gdb_guest_breakpoint(v, a, insert);
+	if (t.pid == GDB_HYPERVISOR)
+		return gdb_host_breakpoint(a, insert);
+	return v && gdb_stop_all_orderly() && gdb_guest_breakpoint(v, a, insert);
 }
 
 bool gdb_target_can_step(void *context, struct gdb_thread t)
 {
 	(void)context;
-	return vcpu_of(t);
+	return is_cpu(t) || vcpu_of(t);
 }
 
 void gdb_target_action(void *context, struct gdb_thread t, enum gdb_action action)
@@ -195,8 +150,10 @@ void gdb_target_action(void *context, struct gdb_thread t, enum gdb_action actio
 	struct vcpu *v = vcpu_of(t);
 
 	(void)context;
-	if (t.pid == GDB_HYPERVISOR)
+	if (is_cpu(t)) {
 		resumed = t; /* the first: a guest's thread takes its place */
+		gdb_host_action(t.tid - 1, action);
+	}
 	if (!v)
 		return;
 	if (resumed.pid == GDB_HYPERVISOR && action != GDB_HOLD)
@@ -211,6 +168,8 @@ void gdb_target_detach(void *context, unsigned pid)
 	struct vm *vm = vm_of(pid);
 
 	(void)context;
+	if (pid == GDB_HYPERVISOR)
+		gdb_host_forget();
 	if (vm)
 		gdb_guest_forget(&vm->mmu);
 }

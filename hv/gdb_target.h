@@ -6,16 +6,6 @@
 
 #include "guest/gdb.h"
 #include "hv/runner.h"
-#include "hv/trap.h"
-
-/* A CPU that stands still. Its own, read by CPU 0 once parked is the epoch. */
-struct gdb_cpu {
-	bool parking;
-	struct trap_frame *frame;
-	uint64_t cr0, cr2, cr3, cr4, efer;
-	atomic64 parked; /* the epoch that it stopped for, last */
-};
-extern struct gdb_cpu gdb_cpus[HOST_MAX_CPUS];
 
 /* Everything stands still again: single steps are over. */
 void gdb_target_stopped(void);

@@ -2,6 +2,7 @@
 #include "hv/apic.h"
 #include "hv/console.h"
 #include "hv/cpu.h"
+#include "hv/gdb_stub.h"
 #include "guest/text.h"
 #include "hv/log.h"
 #include "hv/panic.h"
@@ -141,9 +142,14 @@ void panic_check_stop(struct trap_frame *frame)
 		halt_once();
 }
 
-_Noreturn void panic_at(const struct trap_frame *frame, const char *why)
+_Noreturn void panic_at(struct trap_frame *frame, const char *why)
 {
 	irq_disable();
+	gdb_stub_caught(why);
+	const uint64_t *caller = __builtin_frame_address(0);
+	/* In the call, for what is behind one that does not return is another function. */
+	struct trap_frame here = {.rip = caller[1] - 1, .rbp = caller[0], .rsp = (uint64_t)(caller + 2), .cs = SELECTOR_CODE,
+		.ss = SELECTOR_DATA, .rflags = read_rflags()};
 	struct cpu *me = this_cpu();
 	uint32_t nobody = 0;
 	if (!cmpxchg_seq(&panicking, &nobody, me->index + 1)) {
@@ -159,16 +165,15 @@ _Noreturn void panic_at(const struct trap_frame *frame, const char *why)
 	log_flush(true);
 	support_print(print_support); /* first, so that what follows is what a small screen still shows */
 	panic_print("umbra: PANIC on CPU %u (APIC id %u): %s", me->index, me->apic_id, why);
-	if (frame) {
+	if (frame)
 		print_registers(frame);
-		print_backtrace(frame->rip, frame->rbp);
-	} else {
-		const uint64_t *here = __builtin_frame_address(0);
-		print_backtrace(here[1], here[0]);
-	}
+	else
+		frame = &here;
+	print_backtrace(frame->rip, frame->rbp);
 	print_others();
 	if (platform_hint())
 		panic_print("umbra: %s", platform_hint());
+	gdb_stub_panic(frame);
 	panic_print("UMBRA PANIC");
 	platform_stop(PANIC_EXIT_CODE);
 }

@@ -3,6 +3,7 @@
 #include "hv/apic.h"
 #include "hv/console.h"
 #include "hv/cpu.h"
+#include "hv/gdb_stop.h"
 #include "hv/gdb_stub.h"
 #include "hv/input.h"
 #include "hv/irqoff.h"
@@ -281,7 +282,7 @@ __attribute__((noinline)) static void stand_still(struct cpu_loop *l)
 		r->retry_exits = 0;
 		pv_stood_still(r->v);
 	}
-	gdb_stub_park();
+	gdb_stop_park();
 	for (struct runner *r = l->first; r; r = r->next)
 		if (!r->over && r->v->index == 0 && r->vm->started)
 			r->vm->started += host_clock() - since;
@@ -318,7 +319,7 @@ void runner_cpu_loop(void *argument)
 		unsigned runnable = 0;
 		struct runner *r;
 
-		if (gdb_stub_stopping())
+		if (gdb_stop_wanted())
 			stand_still(l);
 		now = host_clock();
 		kicks = load_relaxed(&c->kicks);

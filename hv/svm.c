@@ -280,6 +280,7 @@ const struct backend svm_backend = {
 	.fetch = svm_state_fetch,
 	.step = svm_step,
 	.slice = svm_slice,
+	.run = svm_run,
 	.describe = svm_exit_describe,
 	.flush = svm_flush,
 	.flush_address = svm_flush_address,

@@ -2,6 +2,7 @@
 #include "boot/bootinfo.h"
 #include "hv/apic.h"
 #include "hv/cpu.h"
+#include "hv/gdb_stop.h"
 #include "hv/gdb_stub.h"
 #include "hv/irqoff.h"
 #include "guest/text.h"
@@ -115,11 +116,12 @@ void trap_handle(struct trap_frame *frame)
 		if (frame->rip >= trap_nmi_window.start && frame->rip < trap_nmi_window.end)
 			frame->rip = trap_nmi_window.resume;
 		panic_check_stop(frame);
+		gdb_stop_nmi(frame);
 		return;
 	}
 	if ((frame->vector == TRAP_GENERAL_PROTECTION || frame->vector == TRAP_PAGE_FAULT) && trap_fixup(frame))
 		return;
-	if (frame->vector == TRAP_BREAKPOINT && gdb_stub_trap(frame))
+	if ((frame->vector == TRAP_BREAKPOINT || frame->vector == TRAP_DEBUG) && gdb_stub_trap(frame))
 		return;
 
 	char why[TRAP_TEXT];

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#define TRAP_DEBUG 1
 #define TRAP_NMI 2
 #define TRAP_BREAKPOINT 3
 #define TRAP_DOUBLE_FAULT 8

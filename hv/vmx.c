@@ -379,6 +379,7 @@ const struct backend vmx_backend = {
 	.fetch = vmx_state_fetch,
 	.step = vmx_step,
 	.slice = vmx_slice,
+	.run = vmx_run,
 	.describe = vmx_exit_describe,
 	.flush = vmx_flush,
 	.flush_address = vmx_flush_address,
