@@ -56,9 +56,8 @@
 #define EDX7_SHOWN (BIT(2) | BIT(3))
 
 /* Leaf 0xd. */
-#define EAXD1_XSAVEC BIT(1)
-#define AREA_ALIGNED BIT(1) /* ECX of a component */
-#define EAXD1_SHOWN (BIT(0) | EAXD1_XSAVEC) /* XSAVEOPT, XSAVEC; not XGETBV with ECX=1, XSAVES */
+/* XSAVEOPT; not XGETBV with ECX=1, XSAVES, nor XSAVEC: from its area Bochs 2.7 restores no YMM and no opmask registers. */
+#define EAXD1_SHOWN BIT(0)
 #define XSAVE_LEGACY_BYTES 576u
 
 /* Leaf 0x80000001. */
@@ -218,23 +217,6 @@ void cpuid_init(struct cpuid_model *m, cpuid_source host, bool rdtscp)
 	init_control_masks(m);
 }
 
-/* Bytes of the area that XSAVEC writes for the components that are on: one behind the other, some of them at 64 bytes
- * (SDM vol. 1, 13.4.3). */
-static uint32_t compacted(const struct vcpu *v)
-{
-	uint32_t bytes = XSAVE_LEGACY_BYTES;
-
-	for (unsigned i = 2; i < CPUID_XSAVE_AREAS; i++)
-		if (v->xcr0 & BIT(i)) {
-			const struct cpuid_regs *area = &v->model->xsave[i];
-
-			if (area->ecx & AREA_ALIGNED)
-				bytes = (bytes + 63) & ~63u;
-			bytes += area->eax;
-		}
-	return bytes;
-}
-
 static struct cpuid_regs xsave_leaf(const struct vcpu *v, uint32_t subleaf)
 {
 	const struct cpuid_model *m = v->model;
@@ -242,14 +224,8 @@ static struct cpuid_regs xsave_leaf(const struct vcpu *v, uint32_t subleaf)
 
 	if (!m->xcr0 || subleaf >= CPUID_XSAVE_AREAS)
 		return (struct cpuid_regs){0};
-	if (subleaf > 1)
+	if (subleaf)
 		return m->xsave[subleaf];
-	if (subleaf == 1) {
-		struct cpuid_regs r = m->xsave[1];
-
-		r.ebx = r.eax & EAXD1_XSAVEC ? compacted(v) : 0;
-		return r;
-	}
 	for (unsigned i = 2; i < CPUID_XSAVE_AREAS; i++) {
 		uint32_t end = m->xsave[i].eax + m->xsave[i].ebx;
 
