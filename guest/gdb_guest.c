@@ -237,12 +237,17 @@ void gdb_guest_forget(struct mmu *m)
 			take_back(b);
 }
 
+/* Where the next instruction is, as a linear address. */
+static uint64_t linear_rip(const struct vcpu *v)
+{
+	return vcpu_64bit(v) ? v->rip : (uint32_t)(v->seg[CS].base + v->rip);
+}
+
 bool gdb_guest_breakpoint_at(const struct vcpu *v)
 {
-	uint64_t a = vcpu_64bit(v) ? v->rip : (uint32_t)(v->seg[CS].base + v->rip);
 	gpa_t at;
 
-	return translate(v, a, &at) && find(v->mmu.mmu, at);
+	return translate(v, linear_rip(v), &at) && find(v->mmu.mmu, at);
 }
 
 /* ---- single steps ---- */
@@ -253,11 +258,31 @@ void gdb_guest_step(struct vcpu *v)
 
 	s->on = true;
 	s->done = false;
+	s->start = s->end = 0;
 	s->own_tf = v->rflags & RFLAGS_TF;
 	v->rflags |= RFLAGS_TF;
 	/* Nothing is there to be blocked: interrupts wait. An entry with blocking and TF wants more than this. */
 	v->interrupt_shadow = false;
 	v->changed |= VCPU_FLOW;
+}
+
+void gdb_guest_step_range(struct vcpu *v, uint64_t start, uint64_t end)
+{
+	v->step.start = start;
+	v->step.end = end;
+}
+
+bool gdb_guest_step_on(struct vcpu *v)
+{
+	uint64_t start = v->step.start, end = v->step.end, at = linear_rip(v);
+
+	/* A halt would last: interrupts wait for the end of the step. */
+	if (at < start || at >= end || v->activity != VCPU_RUNNABLE)
+		return false;
+	gdb_guest_step_end(v);
+	gdb_guest_step(v);
+	gdb_guest_step_range(v, start, end);
+	return true;
 }
 
 void gdb_guest_step_end(struct vcpu *v)

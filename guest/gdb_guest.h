@@ -34,6 +34,10 @@ bool gdb_guest_breakpoint_at(const struct vcpu *v);
 /* A step is one instruction by RFLAGS.TF; interrupts wait for its end. One that faults ends when the handler has
  * returned, a system call that clears TF likewise. */
 void gdb_guest_step(struct vcpu *v);
+/* The step that was just begun is to go on while it leads to start … end-1, which are linear addresses. */
+void gdb_guest_step_range(struct vcpu *v, uint64_t start, uint64_t end);
+/* The step is done. True: the range has it go on, and the next has begun. On the vCPU's own CPU; nothing is stale. */
+bool gdb_guest_step_on(struct vcpu *v);
 /* The vCPU stands still again, wherever its step has come to. */
 void gdb_guest_step_end(struct vcpu *v);
 /* A #DB exit with these DR6 bits: takes away what is the step's. On the vCPU's own CPU. */

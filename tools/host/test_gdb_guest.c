@@ -251,13 +251,46 @@ static void step_left_behind(void **state)
 	assert_int_equal(dr6, DR6_BS);
 }
 
+/* A range: it goes on from where it leads, in linear addresses, and stops outside, or at a halt. */
+static void steps_over_a_range(void **state)
+{
+	uint64_t dr6 = DR6_BS;
+
+	(void)state;
+	v->seg[CS].base = 0x1000;
+	v->rip = 0x100;
+	gdb_guest_step(v);
+	assert_false(gdb_guest_step_on(v)); /* without a range it is one */
+	gdb_guest_step_end(v);
+	gdb_guest_step(v);
+	gdb_guest_step_range(v, 0x1100, 0x1108);
+	gdb_guest_debug(v, &dr6);
+	v->rip = 0x107;
+	v->interrupt_shadow = true;
+	assert_true(gdb_guest_step_on(v));
+	assert_true(v->step.on && !v->step.done && v->rflags & RFLAGS_TF && !v->interrupt_shadow);
+	vcpu_skip(v, 1);
+	assert_false(gdb_guest_step_on(v));
+	v->rip = 0x0ff;
+	assert_false(gdb_guest_step_on(v));
+	v->rip = 0x100;
+	v->activity = VCPU_HALTED;
+	assert_false(gdb_guest_step_on(v));
+	v->activity = VCPU_RUNNABLE;
+	assert_true(gdb_guest_step_on(v));
+	gdb_guest_step_end(v);
+	assert_false(v->rflags & RFLAGS_TF || v->step.on);
+	gdb_guest_step(v); /* the range is over with its step */
+	assert_false(gdb_guest_step_on(v));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(registers), TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty),
-		TEST(breakpoints), TEST(steps), TEST(step_left_behind),
+		TEST(breakpoints), TEST(steps), TEST(steps_over_a_range), TEST(step_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
