@@ -79,7 +79,7 @@ struct gdb {
 	 * whose description gdb did not ask for, x86-64: gdb asks for the first's alone, and has 64-bit programs
 	 * otherwise. */
 	uint8_t mode[GDB_PROCESSES];
-	char text[GDB_PACKET]; /* the description being sent */
+	char text[GDB_DESCRIPTION]; /* the description being sent */
 };
 
 void gdb_init(struct gdb *g, const struct gdb_target *target);

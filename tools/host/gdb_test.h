@@ -25,6 +25,9 @@ static struct fake {
 	unsigned stops, resumes;
 	uint64_t detached;
 	bool gone; /* process 2 is */
+	bool is_16bit; /* process 3 is */
+	enum gdb_reg unknown; /* of the hypervisor */
+	unsigned writes; /* of registers */
 	uint64_t reg[4][GDB_REGS];
 	uint8_t memory[MEMORY];
 	uint64_t breakpoint;
@@ -70,14 +73,14 @@ static inline void on_describe(void *c, struct gdb_thread t, char *to, size_t ro
 static inline enum gdb_mode on_mode(void *c, struct gdb_thread t)
 {
 	(void)c;
-	return t.pid == 3 ? GDB_I386 : GDB_X86_64;
+	return t.pid != 3 ? GDB_X86_64 : fake.is_16bit ? GDB_I8086 : GDB_I386;
 }
 static inline bool on_register_read(void *c, struct gdb_thread t, enum gdb_reg r, uint64_t *value)
 {
 	(void)c;
 	assert_true(r < GDB_REGS);
 	*value = fake.reg[index_of(t)][r];
-	return true;
+	return t.pid != 1 || !fake.unknown || r != fake.unknown;
 }
 static inline bool on_register_write(void *c, struct gdb_thread t, enum gdb_reg r, uint64_t value)
 {
@@ -85,6 +88,7 @@ static inline bool on_register_write(void *c, struct gdb_thread t, enum gdb_reg 
 	if (t.pid == 1)
 		return false;
 	fake.reg[index_of(t)][r] = value;
+	fake.writes++;
 	return true;
 }
 static inline size_t on_memory_read(void *c, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n)
