@@ -47,6 +47,8 @@ struct gdb_target {
 	bool (*can_step)(void *context, struct gdb_thread t);
 	/* What the thread is to do at the next resume. */
 	void (*action)(void *context, struct gdb_thread t, enum gdb_action action);
+	/* After the action GDB_STEP: it goes on as long as steps lead to start … end-1, or stops sooner. */
+	void (*step_range)(void *context, struct gdb_thread t, uint64_t start, uint64_t end);
 	/* The process is not debugged any more: its breakpoints go. */
 	void (*detach)(void *context, unsigned pid);
 	/* On, by the actions. */
@@ -77,7 +79,7 @@ struct gdb {
 	 * whose description gdb did not ask for, x86-64: gdb asks for the first's alone, and has 64-bit programs
 	 * otherwise. */
 	uint8_t mode[GDB_PROCESSES];
-	char text[GDB_PACKET]; /* the description being sent */
+	char text[GDB_DESCRIPTION]; /* the description being sent */
 };
 
 void gdb_init(struct gdb *g, const struct gdb_target *target);
@@ -119,6 +121,14 @@ void gdb_reply(struct gdb *g, const char *text);
 bool gdb_find(struct gdb *g, struct gdb_thread wanted, struct gdb_thread *t);
 /* The thread of g, m and their like; false: it is gone, and an error was sent. */
 bool gdb_general(struct gdb *g, struct gdb_thread *t);
+
+bool gdb_is_detached(const struct gdb *g, unsigned pid);
+/* t is one of those that a packet names. */
+bool gdb_thread_fits(struct gdb_thread wanted, struct gdb_thread t);
+
+/* gdb_run.c: why everything stands still; vCont, p: behind that word. */
+void gdb_reply_stop(struct gdb *g);
+void gdb_vcont(struct gdb *g, const char *p);
 
 /* gdb_data.c: the packets g, G, p and P, m, M and X, Z and z; p: behind their letters. */
 void gdb_read_registers(struct gdb *g);

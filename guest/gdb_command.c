@@ -5,7 +5,6 @@
 
 #define NAME 64
 #define LISTED_AT_ONCE 64 /* threads in one reply */
-#define ACTIONS 32        /* of one vCont */
 
 void gdb_reply(struct gdb *g, const char *text)
 {
@@ -14,7 +13,7 @@ void gdb_reply(struct gdb *g, const char *text)
 	gdb_reply_end(g);
 }
 
-static bool is_detached(const struct gdb *g, unsigned pid)
+bool gdb_is_detached(const struct gdb *g, unsigned pid)
 {
 	return pid >= GDB_PROCESSES || g->detached >> pid & 1;
 }
@@ -23,33 +22,35 @@ static bool is_detached(const struct gdb *g, unsigned pid)
 static bool thread(struct gdb *g, unsigned n, struct gdb_thread *t)
 {
 	for (unsigned i = 0; g->target->thread(g->target->context, i, t); i++)
-		if (!is_detached(g, t->pid) && !n--)
+		if (!gdb_is_detached(g, t->pid) && !n--)
 			return true;
 	return false;
 }
 
-static bool matches(struct gdb_thread wanted, struct gdb_thread t)
+bool gdb_thread_fits(struct gdb_thread wanted, struct gdb_thread t)
 {
 	return (wanted.pid == GDB_ANY || wanted.pid == GDB_ALL || wanted.pid == t.pid) &&
 		(wanted.tid == GDB_ANY || wanted.tid == GDB_ALL || wanted.tid == t.tid);
 }
 
+static bool same(struct gdb_thread a, struct gdb_thread b)
+{
+	return a.pid == b.pid && a.tid == b.tid;
+}
+
 bool gdb_find(struct gdb *g, struct gdb_thread wanted, struct gdb_thread *t)
 {
+	struct gdb_thread each;
 	bool found = false;
 
-	for (unsigned i = 0; thread(g, i, t); i++) {
-		if (!matches(wanted, *t))
+	for (unsigned i = 0; g->target->thread(g->target->context, i, &each); i++) {
+		if (gdb_is_detached(g, each.pid) || !gdb_thread_fits(wanted, each))
 			continue;
-		if (!matches(wanted, g->stopped_thread) ||
-			(t->pid == g->stopped_thread.pid && t->tid == g->stopped_thread.tid))
-			return true;
+		if (!found || same(each, g->stopped_thread))
+			*t = each;
 		found = true;
 	}
-	for (unsigned i = 0; found && thread(g, i, t); i++)
-		if (matches(wanted, *t))
-			return true;
-	return false;
+	return found;
 }
 
 bool gdb_general(struct gdb *g, struct gdb_thread *t)
@@ -58,104 +59,6 @@ bool gdb_general(struct gdb *g, struct gdb_thread *t)
 		return true;
 	gdb_reply(g, GDB_NO_THREAD);
 	return false;
-}
-
-/* ---- running ---- */
-
-static void reply_stop(struct gdb *g)
-{
-	gdb_reply_begin(g);
-	gdb_reply_text(g, g->why == GDB_BREAK_IN ? "T02" : g->why == GDB_PANICKED ? "T06" : "T05"); /* SIGINT, SIGABRT, SIGTRAP */
-	if (g->why == GDB_BREAKPOINT)
-		gdb_reply_text(g, "swbreak:;");
-	gdb_reply_text(g, "thread:");
-	gdb_reply_thread(g, g->stopped_thread);
-	gdb_reply_char(g, ';');
-	gdb_reply_end(g);
-}
-
-void gdb_stopped(struct gdb *g, struct gdb_thread t, enum gdb_why why)
-{
-	bool waits = g->running;
-
-	g->running = false;
-	g->stopped_thread = g->general = t;
-	g->why = why;
-	if (waits)
-		reply_stop(g);
-}
-
-void gdb_exited(struct gdb *g, unsigned pid, uint8_t status)
-{
-	if (!g->running)
-		return;
-	g->running = false;
-	g->stopped_thread = g->general = (struct gdb_thread){GDB_ANY, GDB_ANY};
-	gdb_reply_begin(g);
-	gdb_reply_char(g, 'W');
-	gdb_reply_hex(g, &status, 1);
-	gdb_reply_text(g, ";process:");
-	gdb_reply_number(g, pid);
-	gdb_reply_end(g);
-}
-
-struct vcont {
-	struct gdb_thread who;
-	enum gdb_action action;
-};
-
-/* ";action[:thread]…" */
-static bool parse_actions(const char *p, struct vcont *a, unsigned *n)
-{
-	uint64_t signal;
-
-	for (*n = 0; gdb_parse_char(&p, ';'); ++*n) {
-		char c = *p;
-
-		if (*n == ACTIONS)
-			return false;
-		a[*n].who = (struct gdb_thread){GDB_ALL, GDB_ALL};
-		a[*n].action = c == 's' || c == 'S' ? GDB_STEP : GDB_CONTINUE;
-		if (c != 's' && c != 'S' && c != 'c' && c != 'C')
-			return false;
-		p++;
-		if ((c == 'S' || c == 'C') && !gdb_parse_number(&p, &signal)) /* there are no signals to pass on */
-			return false;
-		if (gdb_parse_char(&p, ':') && !gdb_parse_thread(&p, &a[*n].who))
-			return false;
-	}
-	return *n && !*p;
-}
-
-/* A thread does what the first action that names it says, others hold. */
-static void vcont(struct gdb *g, const char *p)
-{
-	struct gdb_thread t;
-	struct vcont a[ACTIONS];
-	enum gdb_action action;
-	unsigned n, j;
-
-	if (!parse_actions(p, a, &n)) {
-		gdb_reply(g, GDB_INVALID);
-		return;
-	}
-	for (unsigned pass = 0; pass < 2; pass++) {
-		for (unsigned i = 0; g->target->thread(g->target->context, i, &t); i++) {
-			action = is_detached(g, t.pid) ? GDB_CONTINUE : GDB_HOLD;
-			for (j = 0; j < n && !matches(a[j].who, t); j++)
-				;
-			if (action == GDB_HOLD && j < n)
-				action = a[j].action;
-			if (pass) {
-				g->target->action(g->target->context, t, action);
-			} else if (action == GDB_STEP && !g->target->can_step(g->target->context, t)) {
-				gdb_reply(g, GDB_INVALID);
-				return;
-			}
-		}
-	}
-	g->running = true;
-	g->target->resume(g->target->context);
 }
 
 /* D or D;pid. With the last process gdb is gone. */
@@ -169,7 +72,7 @@ static void detach(struct gdb *g, const char *p)
 		return;
 	}
 	for (unsigned i = 1; i < GDB_PROCESSES; i++) {
-		if (is_detached(g, i) || (pid && i != pid))
+		if (gdb_is_detached(g, i) || (pid && i != pid))
 			continue;
 		g->target->detach(g->target->context, i);
 		g->detached |= 1UL << i;
@@ -306,9 +209,9 @@ static void is_alive(struct gdb *g, const char *p)
 static void words(struct gdb *g, const char *p)
 {
 	if (gdb_parse_word(&p, "Cont?"))
-		gdb_reply(g, "vCont;c;C;s;S");
+		gdb_reply(g, "vCont;c;C;s;S;t;r");
 	else if (gdb_parse_word(&p, "Cont"))
-		vcont(g, p);
+		gdb_vcont(g, p);
 	else if (gdb_parse_word(&p, "Kill;"))
 		gdb_reply(g, "E01"); /* a guest is not killed for gdb's sake */
 	else
@@ -330,7 +233,7 @@ void gdb_command(struct gdb *g)
 	}
 	switch (*p++) {
 	case '?':
-		reply_stop(g);
+		gdb_reply_stop(g);
 		return;
 	case 'D':
 		detach(g, p);

@@ -4,16 +4,43 @@
 
 /* ---- registers ---- */
 
+static bool read_value(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, uint64_t *value)
+{
+	return r->reg < GDB_REGS && g->target->register_read(g->target->context, t, r->reg, value);
+}
+
+static void reply_unknown(struct gdb *g, unsigned bits)
+{
+	for (unsigned i = 0; i < bits / 8; i++)
+		gdb_reply_text(g, "xx");
+}
+
+/* All of it, or all unknown: gdb takes nothing in between. */
+static void reply_system(struct gdb *g, struct gdb_thread t)
+{
+	const struct gdb_register *r;
+	uint64_t value;
+	bool known = true;
+
+	for (unsigned i = 0; known && (r = gdb_system_part(i)); i++)
+		known = read_value(g, t, r, &value);
+	for (unsigned i = 0; (r = gdb_system_part(i)); i++)
+		if (known && read_value(g, t, r, &value))
+			gdb_reply_hex(g, &value, r->bits / 8);
+		else
+			reply_unknown(g, r->bits);
+}
+
 static void reply_register(struct gdb *g, struct gdb_thread t, const struct gdb_register *r)
 {
 	uint64_t value = 0;
 
-	if (r->reg != GDB_FPU && g->target->register_read(g->target->context, t, r->reg, &value)) {
+	if (r->reg == GDB_SYSTEM)
+		reply_system(g, t);
+	else if (read_value(g, t, r, &value))
 		gdb_reply_hex(g, &value, r->bits / 8);
-		return;
-	}
-	for (unsigned i = 0; i < r->bits / 8; i++)
-		gdb_reply_text(g, "xx");
+	else
+		reply_unknown(g, r->bits);
 }
 
 void gdb_read_registers(struct gdb *g)
@@ -30,17 +57,27 @@ void gdb_read_registers(struct gdb *g)
 	gdb_reply_end(g);
 }
 
-static bool write_register(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, const char **p)
+/* What does not change may be written to any register that can be read. */
+static bool write_value(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, const char **p)
 {
 	uint64_t value = 0, old;
 
-	if (r->reg == GDB_FPU || !gdb_parse_hex(p, (uint8_t *)&value, r->bits / 8))
-		return false;
-	if (!g->target->register_read(g->target->context, t, r->reg, &old))
+	if (r->reg >= GDB_REGS || !gdb_parse_hex(p, (uint8_t *)&value, r->bits / 8) || !read_value(g, t, r, &old))
 		return false;
 	if (r->bits == 32)
 		old = (uint32_t)old;
 	return value == old || g->target->register_write(g->target->context, t, r->reg, value);
+}
+
+static bool write_register(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, const char **p)
+{
+	bool ok = true;
+
+	if (r->reg != GDB_SYSTEM)
+		return write_value(g, t, r, p);
+	for (unsigned i = 0; ok && (r = gdb_system_part(i)); i++)
+		ok = write_value(g, t, r, p);
+	return ok;
 }
 
 /* All of them or those before the first that cannot be written. */

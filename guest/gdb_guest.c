@@ -3,8 +3,6 @@
 #include "mm/gpte.h"
 
 #define ICEBP 0xf1
-/* RFLAGS that gdb may change: all but VM, VIF, VIP and IOPL, and those that are fixed. */
-#define RFLAGS_WRITABLE 0x254fd5UL
 
 struct breakpoint {
 	struct mmu *mmu; /* 0: free */
@@ -13,77 +11,6 @@ struct breakpoint {
 };
 /* Changed while everything stands still, read by exits. */
 static struct breakpoint breakpoints[GDB_BREAKPOINTS];
-
-/* ---- registers ---- */
-
-enum gdb_mode gdb_guest_mode(const struct vcpu *v)
-{
-	return vcpu_long_mode(v) ? GDB_X86_64 : GDB_I386;
-}
-
-bool gdb_guest_register(const struct vcpu *v, enum gdb_reg r, uint64_t *value)
-{
-	switch (r) {
-	case GDB_RAX ... GDB_R15:
-		*value = v->gpr[r - GDB_RAX];
-		return true;
-	case GDB_RIP:
-		*value = v->rip;
-		return true;
-	case GDB_RFLAGS:
-		*value = v->rflags;
-		return true;
-	case GDB_ES ... GDB_GS:
-		*value = v->seg[r - GDB_ES].selector;
-		return true;
-	case GDB_FS_BASE:
-	case GDB_GS_BASE:
-		*value = v->seg[r == GDB_FS_BASE ? FS : GS].base;
-		return true;
-	case GDB_CR0:
-		*value = v->cr0;
-		return true;
-	case GDB_CR2:
-		*value = v->cr2;
-		return true;
-	case GDB_CR3:
-		*value = v->cr3;
-		return true;
-	case GDB_CR4:
-		*value = v->cr4;
-		return true;
-	case GDB_CR8:
-		*value = lapic_cr8(v);
-		return true;
-	case GDB_EFER:
-		*value = v->efer;
-		return true;
-	default:
-		return false;
-	}
-}
-
-bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value)
-{
-	if (r <= GDB_R15) {
-		v->gpr[r - GDB_RAX] = value;
-		v->changed |= r == GDB_RAX + RSP ? VCPU_RSP : 0;
-		return true;
-	}
-	if (r == GDB_RIP) {
-		if (vcpu_64bit(v) ? !vcpu_canonical(value) : value >> 32)
-			return false;
-		v->rip = value;
-		v->changed |= VCPU_RIP;
-		return true;
-	}
-	if (r == GDB_RFLAGS) {
-		v->rflags = (v->rflags & ~RFLAGS_WRITABLE) | (value & RFLAGS_WRITABLE);
-		v->changed |= VCPU_FLOW;
-		return true;
-	}
-	return false;
-}
 
 /* ---- memory ---- */
 
@@ -239,10 +166,9 @@ void gdb_guest_forget(struct mmu *m)
 
 bool gdb_guest_breakpoint_at(const struct vcpu *v)
 {
-	uint64_t a = vcpu_64bit(v) ? v->rip : (uint32_t)(v->seg[CS].base + v->rip);
 	gpa_t at;
 
-	return translate(v, a, &at) && find(v->mmu.mmu, at);
+	return translate(v, gdb_guest_linear_rip(v), &at) && find(v->mmu.mmu, at);
 }
 
 /* ---- single steps ---- */
@@ -253,11 +179,31 @@ void gdb_guest_step(struct vcpu *v)
 
 	s->on = true;
 	s->done = false;
+	s->start = s->end = 0;
 	s->own_tf = v->rflags & RFLAGS_TF;
 	v->rflags |= RFLAGS_TF;
 	/* Nothing is there to be blocked: interrupts wait. An entry with blocking and TF wants more than this. */
 	v->interrupt_shadow = false;
 	v->changed |= VCPU_FLOW;
+}
+
+void gdb_guest_step_range(struct vcpu *v, uint64_t start, uint64_t end)
+{
+	v->step.start = start;
+	v->step.end = end;
+}
+
+bool gdb_guest_step_on(struct vcpu *v)
+{
+	uint64_t start = v->step.start, end = v->step.end, at = gdb_guest_linear_rip(v);
+
+	/* A halt would last: interrupts wait for the end of the step. */
+	if (at < start || at >= end || v->activity != VCPU_RUNNABLE)
+		return false;
+	gdb_guest_step_end(v);
+	gdb_guest_step(v);
+	gdb_guest_step_range(v, start, end);
+	return true;
 }
 
 void gdb_guest_step_end(struct vcpu *v)

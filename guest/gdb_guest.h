@@ -9,10 +9,15 @@
 #include "guest/gdb_regs.h"
 #include "guest/vcpu.h"
 
-/* i386 in protected mode without long mode. */
+/* gdb_guest_regs.c. i386 and i8086 by CS's size, where it is not long mode. */
 enum gdb_mode gdb_guest_mode(const struct vcpu *v);
+/* Where the next instruction is, as a linear address. */
+uint64_t gdb_guest_linear_rip(const struct vcpu *v);
 bool gdb_guest_register(const struct vcpu *v, enum gdb_reg r, uint64_t *value);
-/* False: it may not be written, or not with that value: the processor must be able to enter with it. */
+/* False: it may not be written, or not with that value: the processor must be able to enter with it. Written are the general
+ * registers, RFLAGS but for IOPL, VM, VIF and VIP, RIP within CS, CR2, GDTR, IDTR, bases of ES … GS (in 64-bit mode FS and GS
+ * alone), and in real and virtual-8086 mode their selectors, bases with them. CR0, CR3, CR4, CR8, EFER, limits, attributes, TR and
+ * LDTR are the guest's to change. */
 bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value);
 
 /* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. gdb's own breakpoints
@@ -34,6 +39,10 @@ bool gdb_guest_breakpoint_at(const struct vcpu *v);
 /* A step is one instruction by RFLAGS.TF; interrupts wait for its end. One that faults ends when the handler has
  * returned, a system call that clears TF likewise. */
 void gdb_guest_step(struct vcpu *v);
+/* The step that was just begun is to go on while it leads to start … end-1, which are linear addresses. */
+void gdb_guest_step_range(struct vcpu *v, uint64_t start, uint64_t end);
+/* The step is done. True: the range has it go on, and the next has begun. On the vCPU's own CPU; nothing is stale. */
+bool gdb_guest_step_on(struct vcpu *v);
 /* The vCPU stands still again, wherever its step has come to. */
 void gdb_guest_step_end(struct vcpu *v);
 /* A #DB exit with these DR6 bits: takes away what is the step's. On the vCPU's own CPU. */

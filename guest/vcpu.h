@@ -59,6 +59,7 @@ struct vcpu_step {
 	bool done;        /* the instruction was carried out */
 	bool own_tf;      /* the guest had set TF itself */
 	bool left_behind; /* TF may come back from a frame on the guest's stack */
+	uint64_t start, end; /* it goes on from here, linear addresses; none when equal */
 };
 
 /* Parts of struct vcpu that the hardware may hold in a newer or an older version than the struct. */

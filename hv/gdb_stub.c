@@ -60,6 +60,7 @@ static const struct gdb_target target = {
 	.breakpoint = gdb_target_breakpoint,
 	.can_step = gdb_target_can_step,
 	.action = gdb_target_action,
+	.step_range = gdb_target_step_range,
 	.detach = gdb_target_detach,
 	.resume = on_resume,
 };

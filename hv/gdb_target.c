@@ -163,6 +163,15 @@ void gdb_target_action(void *context, struct gdb_thread t, enum gdb_action actio
 		gdb_guest_step(v);
 }
 
+void gdb_target_step_range(void *context, struct gdb_thread t, uint64_t start, uint64_t end)
+{
+	struct vcpu *v = vcpu_of(t);
+
+	(void)context;
+	if (v)
+		gdb_guest_step_range(v, start, end);
+}
+
 void gdb_target_detach(void *context, unsigned pid)
 {
 	struct vm *vm = vm_of(pid);

@@ -24,6 +24,7 @@ bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, con
 bool gdb_target_breakpoint(void *context, struct gdb_thread t, uint64_t a, bool insert);
 bool gdb_target_can_step(void *context, struct gdb_thread t);
 void gdb_target_action(void *context, struct gdb_thread t, enum gdb_action action);
+void gdb_target_step_range(void *context, struct gdb_thread t, uint64_t start, uint64_t end);
 void gdb_target_detach(void *context, unsigned pid);
 
 #endif

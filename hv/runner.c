@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/runner.h"
+#include "guest/gdb_guest.h"
 #include "hv/apic.h"
 #include "hv/console.h"
 #include "hv/cpu.h"
@@ -78,7 +79,17 @@ enum runner_next runner_reload(struct runner *r)
 	}
 }
 
-/* One instruction, for gdb; interrupts wait. Again at the next turn if it was not carried out by the end of the slice. */
+/* gdb wants more than this instruction. */
+static bool step_goes_on(struct vcpu *v)
+{
+	if (v->step.start == v->step.end)
+		return false;
+	guests.backend->fetch(v, VCPU_ALL);
+	return gdb_guest_step_on(v);
+}
+
+/* One instruction, for gdb; interrupts wait. Again at the next turn if it was not carried out by the end of the slice, or is to
+ * be followed by another. */
 static void slice_step(struct runner *r)
 {
 	enum runner_next next = pause_held(r);
@@ -88,7 +99,7 @@ static void slice_step(struct runner *r)
 		next = guests.backend->step(r);
 	}
 	store_relaxed(&r->v->attention, 1);
-	if (r->v->step.done)
+	if (r->v->step.done && !step_goes_on(r->v))
 		gdb_stub_stepped(r->v);
 }
 

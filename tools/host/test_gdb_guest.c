@@ -79,9 +79,88 @@ static void registers(void **state)
 	assert_true(v->rflags & RFLAGS_IF && v->rflags & RFLAGS_FIXED);
 	long_mode();
 	assert_int_equal(gdb_guest_mode(v), GDB_X86_64);
+	assert_false(gdb_guest_set_register(v, GDB_ES_BASE, 0x1000));
+	assert_false(gdb_guest_set_register(v, GDB_GS_BASE, 1UL << 47));
+	assert_true(gdb_guest_set_register(v, GDB_GS_BASE, VIRTUAL));
+	assert_int_equal(v->seg[GS].base, VIRTUAL);
+	assert_false(gdb_guest_set_register(v, GDB_IDTR_BASE, 1UL << 47));
+	assert_true(gdb_guest_set_register(v, GDB_IDTR_BASE, VIRTUAL));
+	v->seg[CS].base = 0x5000; /* does not count */
 	assert_true(gdb_guest_set_register(v, GDB_RIP, VIRTUAL));
+	assert_true(gdb_guest_register(v, GDB_RIP, &value));
+	assert_int_equal(value, VIRTUAL);
+	assert_true(gdb_guest_register(v, GDB_IP, &value));
+	assert_int_equal(value, VIRTUAL);
 	assert_true(v->changed & VCPU_RIP);
 	assert_false(gdb_guest_set_register(v, GDB_RIP, 1UL << 47));
+}
+
+/* Which of them can be written, where nothing else stands in the way. */
+static void registers_that_are_the_guests(void **state)
+{
+	(void)state;
+	for (unsigned r = 0; r < GDB_REGS; r++) {
+		uint64_t value;
+		bool may = r <= GDB_RFLAGS || r == GDB_CR2 || (r >= GDB_ES_BASE && r <= GDB_GS_BASE) ||
+			   (r >= GDB_GDTR_BASE && r <= GDB_IDTR_LIMIT);
+
+		assert_true(gdb_guest_register(v, r, &value));
+		assert_int_equal(gdb_guest_set_register(v, r, value ^ 1), may);
+	}
+	assert_false(gdb_guest_set_register(v, GDB_GDTR_LIMIT, 0x10000));
+	assert_false(gdb_guest_set_register(v, GDB_GDTR_BASE, 1UL << 32));
+	assert_true(gdb_guest_set_register(v, GDB_GDTR_BASE, 0x12345678));
+	assert_true(gdb_guest_set_register(v, GDB_GDTR_LIMIT, 0x27));
+	assert_int_equal(v->gdtr.base, 0x12345678);
+	assert_int_equal(v->gdtr.limit, 0x27);
+	v->changed = 0;
+	assert_true(gdb_guest_set_register(v, GDB_IDTR_LIMIT, 0x3ff));
+	assert_int_equal(v->idtr.limit, 0x3ff);
+	assert_int_equal(v->changed, VCPU_TABLES);
+	v->changed = 0;
+	assert_true(gdb_guest_set_register(v, GDB_FS_BASE, 0x7000));
+	assert_int_equal(v->seg[FS].base, 0x7000);
+	assert_int_equal(v->changed, VCPU_SEGMENTS);
+	assert_false(gdb_guest_set_register(v, GDB_FS_BASE, 1UL << 32));
+}
+
+/* gdb has no segments: its instruction pointer is linear. Selectors are 16 times bases. */
+static void registers_of_real_mode(void **state)
+{
+	uint64_t value;
+
+	(void)state;
+	v->cr0 &= ~CR0_PE;
+	for (unsigned s = ES; s <= GS; s++)
+		v->seg[s] = (struct segment){.attr = 0x93, .limit = 0xffff};
+	assert_int_equal(gdb_guest_mode(v), GDB_I8086);
+	assert_true(gdb_guest_set_register(v, GDB_CS, 0x2000));
+	assert_int_equal(v->seg[CS].selector, 0x2000);
+	assert_int_equal(v->seg[CS].base, 0x20000);
+	assert_true(v->changed & VCPU_SEGMENTS);
+	assert_true(gdb_guest_set_register(v, GDB_RIP, 0x2fff0));
+	assert_int_equal(v->rip, 0xfff0);
+	assert_true(gdb_guest_register(v, GDB_RIP, &value));
+	assert_int_equal(value, 0x2fff0);
+	assert_true(gdb_guest_register(v, GDB_IP, &value));
+	assert_int_equal(value, 0xfff0);
+	assert_false(gdb_guest_set_register(v, GDB_RIP, 0x30000)); /* beyond CS, and before it */
+	assert_false(gdb_guest_set_register(v, GDB_RIP, 0x1ffff));
+	assert_false(gdb_guest_set_register(v, GDB_DS, 0x10000));
+	assert_false(gdb_guest_set_register(v, GDB_TR, 0x1000));
+	assert_true(gdb_guest_register(v, GDB_ES_LIMIT + CS, &value));
+	assert_int_equal(value, 0xffff);
+	assert_true(gdb_guest_register(v, GDB_ES_ATTR + CS, &value));
+	assert_int_equal(value, 0x93);
+	assert_true(gdb_guest_set_register(v, GDB_ES_BASE, 0x123)); /* as a trip to protected mode leaves it */
+	/* virtual-8086 mode: the base is the selector's */
+	v->cr0 |= CR0_PE;
+	assert_false(gdb_guest_set_register(v, GDB_CS, 0x3000));
+	v->rflags |= RFLAGS_VM;
+	assert_int_equal(gdb_guest_mode(v), GDB_I8086);
+	assert_true(gdb_guest_set_register(v, GDB_CS, 0x3000));
+	assert_int_equal(v->seg[CS].base, 0x30000);
+	assert_false(gdb_guest_set_register(v, GDB_FS_BASE, 0x123));
 }
 
 static void memory(void **state)
@@ -251,13 +330,47 @@ static void step_left_behind(void **state)
 	assert_int_equal(dr6, DR6_BS);
 }
 
+/* A range: it goes on from where it leads, in linear addresses, and stops outside, or at a halt. */
+static void steps_over_a_range(void **state)
+{
+	uint64_t dr6 = DR6_BS;
+
+	(void)state;
+	v->seg[CS].base = 0x1000;
+	v->rip = 0x100;
+	gdb_guest_step(v);
+	assert_false(gdb_guest_step_on(v)); /* without a range it is one */
+	gdb_guest_step_end(v);
+	gdb_guest_step(v);
+	gdb_guest_step_range(v, 0x1100, 0x1108);
+	gdb_guest_debug(v, &dr6);
+	v->rip = 0x107;
+	v->interrupt_shadow = true;
+	assert_true(gdb_guest_step_on(v));
+	assert_true(v->step.on && !v->step.done && v->rflags & RFLAGS_TF && !v->interrupt_shadow);
+	vcpu_skip(v, 1);
+	assert_false(gdb_guest_step_on(v));
+	v->rip = 0x0ff;
+	assert_false(gdb_guest_step_on(v));
+	v->rip = 0x100;
+	v->activity = VCPU_HALTED;
+	assert_false(gdb_guest_step_on(v));
+	v->activity = VCPU_RUNNABLE;
+	assert_true(gdb_guest_step_on(v));
+	gdb_guest_step_end(v);
+	assert_false(v->rflags & RFLAGS_TF || v->step.on);
+	gdb_guest_step(v); /* the range is over with its step */
+	assert_false(gdb_guest_step_on(v));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(registers), TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty),
-		TEST(breakpoints), TEST(steps), TEST(step_left_behind),
+		TEST(registers), TEST(registers_that_are_the_guests), TEST(registers_of_real_mode),
+		TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty),
+		TEST(breakpoints), TEST(steps), TEST(steps_over_a_range), TEST(step_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
