@@ -29,6 +29,7 @@
  * is noted under the lock, done outside it, and the fault starts anew.
  */
 #include "mm/gpte.h"
+#include "mm/guard.h"
 #include "mm/leaf.h"
 #include "mm/park.h"
 #include "mm/rcu.h"
@@ -216,7 +217,7 @@ static bool install_large(struct mmu_vcpu *v, struct shadow *s, gva_t a, bool wr
 	union role r;
 	gfn_t f;
 
-	if (s->role.level != 2 || load_acquire(&v->mmu->logging) || (spte && !spte_is_leaf(spte)))
+	if (s->role.level != 2 || load_acquire(&v->mmu->logging) || v->mmu->guards.n || (spte && !spte_is_leaf(spte)))
 		return false;
 	shadow_child(s, i, s->role.direct ? 0 : w->gpte[2], &f, &r);
 	if (!r.direct || (write && !(r.access & ACC_W)) || !leaf_may_be_large(slot, f))
@@ -267,6 +268,8 @@ static enum mmu_outcome install_locked(struct mmu_vcpu *v, gva_t a, uint32_t err
 	else
 		o = install_blank(v, s, a, s->role.direct ? 0 : w->gpte[1]);
 	shadow_unlock(s);
+	if (__builtin_expect(v->mmu->guards.n, 0))
+		guard_installed(v, a, s, gpte_index(a, 1));
 	return o;
 }
 
@@ -292,7 +295,9 @@ static enum mmu_outcome try(struct mmu_vcpu *v, gva_t a, uint32_t error, struct 
 	if (o == MMU_RESUME) {
 		slot = slot_find(m, w.page);
 		f->gpa = gpa(gfn_gpa(w.page).v | (a.v & (PAGE_SIZE - 1)));
-		if (!slot && (error & PF_W || !mmu_is_blank(m, w.page))) {
+		if (__builtin_expect(m->guards.n, 0) && guard_stops(v, a)) {
+			o = MMU_GUARD;
+		} else if (!slot && (error & PF_W || !mmu_is_blank(m, w.page))) {
 			o = MMU_MMIO;
 		} else if (slot && must_emulate(v, w.access, error)) {
 			o = MMU_EMULATE;

@@ -21,6 +21,7 @@ enum mmu_outcome {
 	MMU_INJECT,  /* the guest's own fault: inject #PF (or what fault->vector says) with fault->error and fault->gva */
 	MMU_EMULATE, /* a write to RAM at fault->gpa that the guest may do and the hardware must not: to be emulated */
 	MMU_MMIO,    /* no RAM at fault->gpa */
+	MMU_GUARD,   /* the guest's tables allow it, and its page is guarded (mmu_guard) and not open for this vCPU */
 	MMU_RETRY,   /* waits for another flow: back to the run loop, then the instruction again */
 	MMU_END,     /* this guest cannot go on: fault->reason names why (a string constant) */
 };
@@ -114,6 +115,16 @@ struct log_costs {
 };
 
 #define LEAF_TABLE_FREE 1UL
+/* guard.h. Written while no vCPU of the guest runs but the one that it is open for. */
+#define MMU_GUARDS 64
+#define MMU_GUARD_LEAVES 16 /* that an instruction has installed and are remembered */
+struct mmu_guards {
+	unsigned n, leaves;
+	struct mmu_vcpu *open;
+	uint64_t page[MMU_GUARDS]; /* linear page numbers */
+	struct mmu_guard_leaf { struct shadow *s; unsigned index; } leaf[MMU_GUARD_LEAVES];
+};
+
 struct mmu {
 	const char *name;         /* the guest's, for messages */
 	struct lock lock;         /* everything below that is not atomic and not said to be otherwise; what shadow tables hold has
@@ -156,6 +167,7 @@ struct mmu {
 	enum log_mode log_mode;   /* fixed before the guest runs */
 	struct log_costs costs;   /* the turn's */
 	bool view;                /* the test device's view is started; the turn's */
+	struct mmu_guards guards;
 	struct mmu_stats stats;
 };
 
@@ -249,6 +261,15 @@ void mmu_flush_tlb(struct mmu_vcpu *v);
 
 /* A #PF exit at `a` with the hardware's error code. cpl: 0 … 3. Outside sections, locks; interrupts on. */
 enum mmu_outcome mmu_fault(struct mmu_vcpu *v, gva_t a, uint32_t error, struct mmu_fault *f);
+
+/* Guards the linear page of a (guard.h), in all of the guest's address spaces, or no longer. False: there are MMU_GUARDS. No
+ * vCPU of the guest runs. Outside sections and locks. */
+bool mmu_guard(struct mmu *m, gva_t a);
+void mmu_unguard(struct mmu *m, gva_t a);
+/* Lets v through all of them, and ends that; the others of the guest stand still from before the first until after the second.
+ * Outside sections and locks. */
+void mmu_guard_open(struct mmu_vcpu *v);
+void mmu_guard_close(struct mmu_vcpu *v);
 
 /* INVLPG of a. True: flushing this one address on this CPU is enough (the caller does it); false: a whole flush was
  * arranged for the next entry. */

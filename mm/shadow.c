@@ -22,7 +22,7 @@ const struct mmu_near *shadow_seek(struct mmu_vcpu *v, gva_t a, uint64_t generat
 	unsigned level;
 	spte_t *p = shadow_walk(v, a, &level);
 
-	if (!p || level > 1)
+	if (!p || level > 1 || v->mmu->guards.n)
 		return 0;
 	v->near = (struct mmu_near){generation, a.v >> 21, shadow_of_spte(p), spte_table(p)};
 	return &v->near;
