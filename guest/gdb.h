@@ -10,6 +10,7 @@
 #define GUEST_GDB_H
 
 #include "guest/gdb_regs.h"
+#include "guest/gdb_watch.h"
 
 #define GDB_PACKET 4096   /* longest packet either way, bytes between $ and # */
 #define GDB_PROCESSES 64  /* numbers a process may have are below */
@@ -25,7 +26,7 @@ struct gdb_thread {
 enum gdb_action { GDB_HOLD, GDB_CONTINUE, GDB_STEP };
 
 /* Why the machine stopped. */
-enum gdb_why { GDB_ATTACH, GDB_BREAK_IN, GDB_BREAKPOINT, GDB_STEPPED, GDB_PANICKED };
+enum gdb_why { GDB_ATTACH, GDB_BREAK_IN, GDB_BREAKPOINT, GDB_BREAKPOINT_HARD, GDB_STEPPED, GDB_PANICKED, GDB_WATCHED };
 
 /* All but send and stop are called while everything stands still. */
 struct gdb_target {
@@ -43,7 +44,8 @@ struct gdb_target {
 	/* Bytes read from address a on, at most n. */
 	size_t (*memory_read)(void *context, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n);
 	bool (*memory_write)(void *context, struct gdb_thread t, uint64_t a, const uint8_t *from, size_t n);
-	bool (*breakpoint)(void *context, struct gdb_thread t, uint64_t a, bool insert);
+	/* n: bytes, of what is watched. */
+	bool (*breakpoint)(void *context, struct gdb_thread t, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert);
 	bool (*can_step)(void *context, struct gdb_thread t);
 	/* What the thread is to do at the next resume. */
 	void (*action)(void *context, struct gdb_thread t, enum gdb_action action);
@@ -74,6 +76,8 @@ struct gdb {
 	struct gdb_thread general; /* of g, m and their like */
 	struct gdb_thread stopped_thread;
 	enum gdb_why why;
+	enum gdb_watch watch; /* of GDB_WATCHED */
+	uint64_t watch_at;
 	unsigned listed; /* threads told by qfThreadInfo and qsThreadInfo so far */
 	/* enum gdb_mode of the description each process was given last, by number: g and p keep to it. Of a process
 	 * whose description gdb did not ask for, x86-64: gdb asks for the first's alone, and has 64-bit programs
@@ -87,6 +91,8 @@ void gdb_init(struct gdb *g, const struct gdb_target *target);
 void gdb_receive(struct gdb *g, uint8_t byte);
 /* The machine stands still after gdb let it run, or for gdb's attaching. */
 void gdb_stopped(struct gdb *g, struct gdb_thread t, enum gdb_why why);
+/* The same, with GDB_WATCHED: what is watched at address a was accessed. */
+void gdb_watched(struct gdb *g, struct gdb_thread t, enum gdb_watch kind, uint64_t a);
 /* A process of a running machine came to its end, and the machine stands still for that. */
 void gdb_exited(struct gdb *g, unsigned pid, uint8_t status);
 

@@ -90,7 +90,7 @@ static void detach(struct gdb *g, const char *p)
 
 static void attach(struct gdb *g)
 {
-	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;vContSupported+");
+	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
 	if (!g->attached || g->running)
 		g->target->stop(g->target->context);
 	g->attached = true;

@@ -170,16 +170,17 @@ void gdb_write_memory(struct gdb *g, const char *p, bool binary)
 
 void gdb_breakpoint(struct gdb *g, const char *p, bool insert)
 {
+	uint64_t kind, a, n;
 	struct gdb_thread t;
-	uint64_t a;
+	bool ok;
 
-	if (!gdb_parse_word(&p, "0,")) { /* the processor's are not offered */
+	if (!gdb_parse_number(&p, &kind) || kind >= GDB_WATCH_NONE) {
 		gdb_reply(g, "");
 		return;
 	}
 	if (!gdb_general(g, &t))
 		return;
+	ok = gdb_parse_char(&p, ',') && gdb_parse_range(&p, &a, &n);
 	gdb_reply(g,
-		gdb_parse_number(&p, &a) && g->target->breakpoint(g->target->context, t, a, insert) ? "OK"
-												    : GDB_FAULT);
+		ok && g->target->breakpoint(g->target->context, t, (enum gdb_watch)kind, a, n, insert) ? "OK" : GDB_FAULT);
 }

@@ -2,16 +2,6 @@
 #include "guest/gdb_guest.h"
 #include "mm/gpte.h"
 
-#define ICEBP 0xf1
-
-struct breakpoint {
-	struct mmu *mmu; /* 0: free */
-	gpa_t at;
-	uint8_t byte; /* the guest's */
-};
-/* Changed while everything stands still, read by exits. */
-static struct breakpoint breakpoints[GDB_BREAKPOINTS];
-
 /* ---- memory ---- */
 
 /* The page of a leaf entry, and a's place in it. */
@@ -54,22 +44,6 @@ static bool translate(const struct vcpu *v, uint64_t a, gpa_t *out)
 	return false;
 }
 
-static struct breakpoint *find(const struct mmu *m, gpa_t at)
-{
-	for (unsigned i = 0; i < GDB_BREAKPOINTS; i++)
-		if (breakpoints[i].mmu == m && breakpoints[i].at.v == at.v)
-			return &breakpoints[i];
-	return 0;
-}
-
-/* It may have been written over since. */
-static bool still_there(const struct breakpoint *b)
-{
-	uint8_t byte;
-
-	return mmu_read(b->mmu, b->at, &byte, 1) && byte == ICEBP;
-}
-
 /* The next piece of a range that lies in one page. */
 static bool piece(const struct vcpu *v, uint64_t a, size_t n, gpa_t *at, size_t *bytes)
 {
@@ -79,96 +53,27 @@ static bool piece(const struct vcpu *v, uint64_t a, size_t n, gpa_t *at, size_t 
 	return translate(v, a, at);
 }
 
-static bool within(const struct breakpoint *b, const struct mmu *m, gpa_t at, size_t bytes)
-{
-	return b->mmu == m && b->at.v - at.v < bytes;
-}
-
 size_t gdb_guest_read(const struct vcpu *v, uint64_t a, void *to, size_t n)
 {
-	struct mmu *m = v->mmu.mmu;
-	uint8_t *p = to;
 	size_t done = 0, bytes;
 	gpa_t at;
 
-	for (; done < n; done += bytes) {
-		if (!piece(v, a + done, n - done, &at, &bytes) || !mmu_read(m, at, p + done, bytes))
-			return done;
-		for (struct breakpoint *b = breakpoints; b < breakpoints + GDB_BREAKPOINTS; b++)
-			if (within(b, m, at, bytes) && p[done + (b->at.v - at.v)] == ICEBP)
-				p[done + (b->at.v - at.v)] = b->byte;
-	}
+	for (; done < n; done += bytes)
+		if (!piece(v, a + done, n - done, &at, &bytes) || !mmu_read(v->mmu.mmu, at, (uint8_t *)to + done, bytes))
+			break;
 	return done;
 }
 
 bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t n)
 {
-	struct mmu *m = v->mmu.mmu;
-	const uint8_t *p = from;
-	const uint8_t icebp = ICEBP;
-	size_t bytes;
+	size_t done = 0, bytes;
 	gpa_t at;
 
-	for (; n; a += bytes, p += bytes, n -= bytes) {
-		if (!piece(v, a, n, &at, &bytes) || !mmu_write(m, at, p, bytes))
+	for (; done < n; done += bytes)
+		if (!piece(v, a + done, n - done, &at, &bytes) ||
+			!mmu_write(v->mmu.mmu, at, (const uint8_t *)from + done, bytes))
 			return false;
-		for (struct breakpoint *b = breakpoints; b < breakpoints + GDB_BREAKPOINTS; b++) {
-			if (!within(b, m, at, bytes))
-				continue;
-			b->byte = p[b->at.v - at.v];
-			mmu_write(m, b->at, &icebp, 1);
-		}
-	}
 	return true;
-}
-
-/* ---- breakpoints ---- */
-
-static void take_back(struct breakpoint *b)
-{
-	if (still_there(b))
-		mmu_write(b->mmu, b->at, &b->byte, 1);
-	b->mmu = 0;
-}
-
-bool gdb_guest_breakpoint(const struct vcpu *v, uint64_t a, bool insert)
-{
-	const uint8_t icebp = ICEBP;
-	struct mmu *m = v->mmu.mmu;
-	struct breakpoint *b;
-	gpa_t at;
-
-	if (!translate(v, a, &at))
-		return false;
-	b = find(m, at);
-	if (!insert) {
-		if (b)
-			take_back(b);
-		return b;
-	}
-	if (b)
-		return true;
-	for (b = breakpoints; b < breakpoints + GDB_BREAKPOINTS && b->mmu; b++)
-		;
-	if (b == breakpoints + GDB_BREAKPOINTS || !mmu_read(m, at, &b->byte, 1) || !mmu_write(m, at, &icebp, 1))
-		return false;
-	b->mmu = m;
-	b->at = at;
-	return true;
-}
-
-void gdb_guest_forget(struct mmu *m)
-{
-	for (struct breakpoint *b = breakpoints; b < breakpoints + GDB_BREAKPOINTS; b++)
-		if (b->mmu == m)
-			take_back(b);
-}
-
-bool gdb_guest_breakpoint_at(const struct vcpu *v)
-{
-	gpa_t at;
-
-	return translate(v, gdb_guest_linear_rip(v), &at) && find(v->mmu.mmu, at);
 }
 
 /* ---- single steps ---- */
@@ -177,7 +82,7 @@ void gdb_guest_step(struct vcpu *v)
 {
 	struct vcpu_step *s = &v->step;
 
-	s->on = true;
+	s->on = s->wanted = true;
 	s->done = false;
 	s->start = s->end = 0;
 	s->own_tf = v->rflags & RFLAGS_TF;

@@ -20,21 +20,10 @@ bool gdb_guest_register(const struct vcpu *v, enum gdb_reg r, uint64_t *value);
  * LDTR are the guest's to change. */
 bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value);
 
-/* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. gdb's own breakpoints
- * are not seen. Bytes from a on that could be read, at most n; false: some byte could not be written. A write goes
+/* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. Bytes from a on that could be read, at most n; false: some byte could not be written. A write goes
  * to the dirty log, and to shadowed page tables, as the guest's own. */
 size_t gdb_guest_read(const struct vcpu *v, uint64_t a, void *to, size_t n);
 bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t n);
-
-/* ICEBP in the guest's code: of one byte, without privilege, and its exits are taken anyway (or #UD's, where a
- * processor lacks it), so that the guest's own INT3 stays the guest's. False: no memory there, or too many; there is
- * none to be removed. A guest that writes over one, or maps other memory there, loses it. */
-#define GDB_BREAKPOINTS 64
-bool gdb_guest_breakpoint(const struct vcpu *v, uint64_t a, bool insert);
-/* Takes all of this guest's back. */
-void gdb_guest_forget(struct mmu *m);
-/* The vCPU's ICEBP at RIP is gdb's. On its own CPU; VCPU_SEGMENTS must not be stale. */
-bool gdb_guest_breakpoint_at(const struct vcpu *v);
 
 /* A step is one instruction by RFLAGS.TF; interrupts wait for its end. One that faults ends when the handler has
  * returned, a system call that clears TF likewise. */

@@ -11,6 +11,13 @@ void gdb_reply_stop(struct gdb *g)
 	gdb_reply_text(g, g->why == GDB_BREAK_IN ? "T02" : g->why == GDB_PANICKED ? "T06" : "T05"); /* SIGINT, SIGABRT, SIGTRAP */
 	if (g->why == GDB_BREAKPOINT)
 		gdb_reply_text(g, "swbreak:;");
+	if (g->why == GDB_BREAKPOINT_HARD)
+		gdb_reply_text(g, "hwbreak:;");
+	if (g->why == GDB_WATCHED) {
+		gdb_reply_text(g, g->watch == GDB_WATCH_WRITE ? "watch:" : g->watch == GDB_WATCH_READ ? "rwatch:" : "awatch:");
+		gdb_reply_number(g, g->watch_at);
+		gdb_reply_char(g, ';');
+	}
 	gdb_reply_text(g, "thread:");
 	gdb_reply_thread(g, g->stopped_thread);
 	gdb_reply_char(g, ';');
@@ -26,6 +33,13 @@ void gdb_stopped(struct gdb *g, struct gdb_thread t, enum gdb_why why)
 	g->why = why;
 	if (waits)
 		gdb_reply_stop(g);
+}
+
+void gdb_watched(struct gdb *g, struct gdb_thread t, enum gdb_watch kind, uint64_t a)
+{
+	g->watch = kind;
+	g->watch_at = a;
+	gdb_stopped(g, t, GDB_WATCHED);
 }
 
 void gdb_exited(struct gdb *g, unsigned pid, uint8_t status)

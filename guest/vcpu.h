@@ -59,6 +59,10 @@ struct vcpu_step {
 	bool done;        /* the instruction was carried out */
 	bool own_tf;      /* the guest had set TF itself */
 	bool left_behind; /* TF may come back from a frame on the guest's stack */
+	bool wanted;      /* gdb wants it; else it only leads through guarded pages */
+	bool guard;       /* which are open for it, while the other vCPUs stand still (hv/gdb_guard.c) */
+	uint8_t watch;    /* enum gdb_watch: what it meets there */
+	uint64_t watch_at;
 	uint64_t start, end; /* it goes on from here, linear addresses; none when equal */
 };
 

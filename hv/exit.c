@@ -58,6 +58,8 @@ enum runner_next exit_page_fault(struct runner *r, struct exit *e, enum mmu_outc
 		return inject_exception(r, e, VECTOR_PF, true, f->error);
 	case MMU_RETRY:
 		return exit_retry(r, e);
+	case MMU_GUARD:
+		return gdb_guard_stop(r, e);
 	case MMU_MMIO:
 	case MMU_EMULATE:
 		return exit_emulate(r, e, f->gpa);
@@ -70,7 +72,7 @@ NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 
-	if ((e->exception.vector == VECTOR_DB || e->exception.vector == VECTOR_UD) && gdb_stub_exception(r, e))
+	if (e->exception.vector == VECTOR_DB && gdb_stub_exception(r, e))
 		return NEXT_YIELD;
 	if (e->exception.soft) {
 		vcpu_set_event(v, (struct event){

@@ -28,6 +28,8 @@ static atomic32 ends[GDB_PROCESSES]; /* enum guest_end, by guest */
 static atomic32 claimed;
 static struct gdb_thread event_thread;
 static enum gdb_why event_why;
+static enum gdb_watch event_watch; /* of GDB_WATCHED, with its address */
+static uint64_t event_at;
 
 static void on_stop(void *context)
 {
@@ -38,6 +40,7 @@ static void on_stop(void *context)
 static void on_resume(void *context)
 {
 	(void)context;
+	gdb_target_resume();
 	go = true;
 }
 
@@ -107,7 +110,10 @@ static void tell_stopped(void)
 	unsigned ended = next_ended();
 
 	if (load_acquire(&claimed)) {
-		gdb_stopped(&gdb, event_thread, event_why);
+		if (event_why == GDB_WATCHED)
+			gdb_watched(&gdb, event_thread, event_watch, event_at);
+		else
+			gdb_stopped(&gdb, event_thread, event_why);
 		store_relaxed(&claimed, 0); /* all others stand still */
 	} else if (gdb.running && ended < GDB_PROCESSES) {
 		tell_ended(ended);
@@ -156,13 +162,15 @@ void gdb_stub_serve(void)
 
 /* Something stops everything, and says why. A second one at the same time tells nothing: it stands where it does, and its
  * breakpoint is met again. */
-static void event(struct gdb_thread t, enum gdb_why why)
+static void event(struct gdb_thread t, enum gdb_why why, unsigned watch, uint64_t at)
 {
 	uint32_t nobody = 0;
 
 	if (cmpxchg_seq(&claimed, &nobody, 1)) {
 		event_thread = t;
 		event_why = why;
+		event_watch = watch;
+		event_at = at;
 	}
 }
 
@@ -175,7 +183,7 @@ bool gdb_stub_trap(struct trap_frame *frame)
 	trap = there ? gdb_host_trap(frame) : GDB_HOST_FOREIGN;
 	if (trap < GDB_HOST_BROKE)
 		return trap == GDB_HOST_OVER;
-	event((struct gdb_thread){GDB_HYPERVISOR, host_cpu() + 1}, trap == GDB_HOST_BROKE ? GDB_BREAKPOINT : GDB_STEPPED);
+	event((struct gdb_thread){GDB_HYPERVISOR, host_cpu() + 1}, trap == GDB_HOST_BROKE ? GDB_BREAKPOINT : GDB_STEPPED, 0, 0);
 	gdb_stop_here(frame);
 	return true;
 }
@@ -224,21 +232,25 @@ bool gdb_stub_exception(struct runner *r, struct exit *e)
 
 	if (!there)
 		return false;
-	if (e->exception.vector == VECTOR_DB && !e->exception.soft) {
-		gdb_guest_debug(v, &e->exception.dr6);
-		return !e->exception.dr6;
-	}
-	guests.backend->fetch(v, VCPU_SEGMENTS);
-	if (!gdb_guest_breakpoint_at(v))
+	if (e->exception.soft)
 		return false;
-	event(gdb_target_vcpu_thread(v), GDB_BREAKPOINT);
+	gdb_guest_debug(v, &e->exception.dr6);
+	return !e->exception.dr6;
+}
+
+void gdb_stub_watched(const struct vcpu *v, unsigned kind, uint64_t a)
+{
+	struct gdb_thread t = gdb_target_vcpu_thread(v);
+
+	event(t, kind == GDB_WATCH_CODE        ? GDB_BREAKPOINT
+		 : kind == GDB_WATCH_CODE_HARD ? GDB_BREAKPOINT_HARD
+					       : GDB_WATCHED, kind, a);
 	gdb_stop_request();
-	return true;
 }
 
 void gdb_stub_stepped(const struct vcpu *v)
 {
-	event(gdb_target_vcpu_thread(v), GDB_STEPPED);
+	event(gdb_target_vcpu_thread(v), GDB_STEPPED, 0, 0);
 	gdb_stop_request();
 }
 

@@ -21,8 +21,19 @@ void gdb_stub_caught(const char *why);
 /* What has come from gdb, and what it is to hear. CPU 0, in the run loop; only with the option. */
 void gdb_stub_poll(void);
 
-/* A #DB or #UD exit. True: it was gdb's alone. On the vCPU's CPU. */
+/* A #DB exit. True: it was gdb's alone. On the vCPU's CPU. */
 bool gdb_stub_exception(struct runner *r, struct exit *e);
+/* What gdb watches at address a was reached or accessed: enum gdb_watch. On the vCPU's CPU. */
+void gdb_stub_watched(const struct vcpu *v, unsigned kind, uint64_t a);
+
+/* gdb_guard.c: the page fault of exit e, MMU_GUARD. */
+enum runner_next gdb_guard_stop(struct runner *r, struct exit *e);
+/* In r's slice, after an exit that led to `next`: are guards open for r, and is that over? True: so is the slice's step, and gdb
+ * wanted none, or has been told already. */
+bool gdb_guard_after(struct runner *r, enum runner_next next);
+/* The guards are closed, in whatever way the step ended. r's slice, or everything stands still. */
+void gdb_guard_over(struct runner *r);
+
 /* The vCPU's single step is done. On its CPU. */
 void gdb_stub_stepped(const struct vcpu *v);
 /* Guest number `index` of guests has its verdict; its memory is still there. Any CPU. */

@@ -3,6 +3,7 @@
 #include "guest/gdb_guest.h"
 #include "guest/text.h"
 #include "hv/gdb_host.h"
+#include "hv/gdb_stub.h"
 #include "hv/gdb_stop.h"
 
 static struct gdb_thread resumed;
@@ -60,10 +61,26 @@ void gdb_target_stopped(void)
 
 	for (unsigned i = 0; gdb_target_thread(0, i, &t); i++) {
 		v = vcpu_of(t);
-		if (v)
-			gdb_guest_step_end(v);
+		if (!v)
+			continue;
+		gdb_guard_over(&guests.guest[t.pid - GDB_HYPERVISOR - 1].runner[v->index]);
+		gdb_guest_step_end(v);
 	}
 	gdb_host_stopped();
+}
+
+/* While gdb steps, what it has taken away for that stays guarded: making a guard takes all of the shadow. */
+void gdb_target_resume(void)
+{
+	for (unsigned i = 0; i < guests.n; i++) {
+		struct vm *vm = vm_of(GDB_HYPERVISOR + 1 + i);
+		bool steps = false;
+
+		for (unsigned k = 0; vm && k < vm->vcpus; k++)
+			steps |= vm->vcpu[k]->step.on;
+		if (vm && !steps)
+			gdb_watch_settle(&vm->mmu);
+	}
 }
 
 struct gdb_thread gdb_target_resumed(void)
@@ -129,14 +146,15 @@ bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, con
 	return gdb_host_write(a, from, n) == n;
 }
 
-bool gdb_target_breakpoint(void *context, struct gdb_thread t, uint64_t a, bool insert)
+bool gdb_target_breakpoint(
+	void *context, struct gdb_thread t, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert)
 {
 	const struct vcpu *v = vcpu_of(t);
 
 	(void)context;
 	if (t.pid == GDB_HYPERVISOR)
-		return gdb_host_breakpoint(a, insert);
-	return v && gdb_stop_all_orderly() && gdb_guest_breakpoint(v, a, insert);
+		return kind == GDB_WATCH_CODE && gdb_host_breakpoint(a, insert);
+	return v && gdb_stop_all_orderly() && gdb_watch(v->mmu.mmu, kind, a, n, insert);
 }
 
 bool gdb_target_can_step(void *context, struct gdb_thread t)
@@ -180,5 +198,5 @@ void gdb_target_detach(void *context, unsigned pid)
 	if (pid == GDB_HYPERVISOR)
 		gdb_host_forget();
 	if (vm)
-		gdb_guest_forget(&vm->mmu);
+		gdb_watch_forget(&vm->mmu);
 }

@@ -9,6 +9,8 @@
 
 /* Everything stands still again: single steps are over. */
 void gdb_target_stopped(void);
+/* Everything is about to go on. */
+void gdb_target_resume(void);
 /* The first vCPU that gdb resumed last, or else the hypervisor's first thread. */
 struct gdb_thread gdb_target_resumed(void);
 /* Any CPU. */
@@ -21,7 +23,8 @@ bool gdb_target_register_read(void *context, struct gdb_thread t, enum gdb_reg r
 bool gdb_target_register_write(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t value);
 size_t gdb_target_memory_read(void *context, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n);
 bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, const uint8_t *from, size_t n);
-bool gdb_target_breakpoint(void *context, struct gdb_thread t, uint64_t a, bool insert);
+bool gdb_target_breakpoint(
+	void *context, struct gdb_thread t, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert);
 bool gdb_target_can_step(void *context, struct gdb_thread t);
 void gdb_target_action(void *context, struct gdb_thread t, enum gdb_action action);
 void gdb_target_step_range(void *context, struct gdb_thread t, uint64_t start, uint64_t end);

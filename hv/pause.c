@@ -86,6 +86,7 @@ enum runner_next pause_held(struct runner *r)
 	store_release(&r->vm->quiet, 1); /* partner: vm_quiet */
 	next = exit_handle(r, &e);
 	store_release(&r->vm->quiet, 0);
-	pause_over(r);
+	if (!r->v->step.guard) /* or else later: gdb_guard_over() */
+		pause_over(r);
 	return next;
 }

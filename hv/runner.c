@@ -97,6 +97,10 @@ static void slice_step(struct runner *r)
 	while (next == NEXT_ENTER && !r->v->step.done) {
 		store_relaxed(&r->v->attention, 0);
 		next = guests.backend->step(r);
+		if (gdb_guard_after(r, next)) {
+			store_relaxed(&r->v->attention, 1);
+			return;
+		}
 	}
 	store_relaxed(&r->v->attention, 1);
 	if (r->v->step.done && !step_goes_on(r->v))
@@ -109,7 +113,7 @@ static void slice(struct runner *r)
 	guests.backend->load(r->v);
 	if (r->v->pv.slices)
 		pv_slice_begin(r->v);
-	if (r->v->step.on)
+	if (r->v->step.on || r->v->step.guard)
 		slice_step(r);
 	else if (pause_held(r) == NEXT_ENTER)
 		guests.backend->slice(r);

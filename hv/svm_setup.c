@@ -56,9 +56,6 @@ void svm_setup(struct vmcb *m, uint32_t asid)
 	m->cr_read = m->cr_write = CRS;
 	m->dr_read = m->dr_write = DRS;
 	m->exceptions = INTERCEPTED;
-	/* gdb's breakpoints are ICEBP, which QEMU does not know. */
-	if (options.gdb != OPTION_GDB_OFF)
-		m->exceptions |= 1u << VECTOR_UD;
 	m->intercept1 = INTERCEPT1 | (svm_cap.tr_unchecked ? INTERCEPT1_TR_WRITE : 0);
 	m->intercept2 = INTERCEPT2 | svm_cap.intercept2;
 	m->intercept3 = svm_cap.intercept3;

@@ -30,7 +30,8 @@ static struct fake {
 	unsigned writes; /* of registers */
 	uint64_t reg[4][GDB_REGS];
 	uint8_t memory[MEMORY];
-	uint64_t breakpoint;
+	uint64_t breakpoint, watch_bytes;
+	enum gdb_watch watch;
 	enum gdb_action action[4];
 	uint64_t range[4][2];
 } fake;
@@ -109,12 +110,14 @@ static inline bool on_memory_write(void *c, struct gdb_thread t, uint64_t a, con
 	memcpy(fake.memory + (a - BASE), from, n);
 	return true;
 }
-static inline bool on_breakpoint(void *c, struct gdb_thread t, uint64_t a, bool insert)
+static inline bool on_breakpoint(void *c, struct gdb_thread t, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert)
 {
 	(void)c;
 	if (t.pid == 1)
 		return false;
 	fake.breakpoint = insert ? a : 0;
+	fake.watch = kind;
+	fake.watch_bytes = n;
 	return true;
 }
 static inline bool on_can_step(void *c, struct gdb_thread t) { return (void)c, t.pid != 1; }
@@ -213,7 +216,7 @@ static inline int set_up_attached(void **state)
 {
 	set_up(state);
 	ask("qSupported:multiprocess+;swbreak+;xmlRegisters=i386",
-		"PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;vContSupported+");
+		"PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
 	assert_int_equal(fake.stops, 1);
 	gdb_stopped(&gdb, threads[0], GDB_ATTACH);
 	assert_int_equal(fake.out_n, 0);

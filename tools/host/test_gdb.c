@@ -208,7 +208,17 @@ static void memory(void **state)
 	ask("Z0,1010,1", "OK");
 	assert_int_equal(fake.breakpoint, 0x1010);
 	ask("z0,1010,1", "OK");
-	ask("Z1,1010,1", "");
+	for (unsigned kind = 1; kind <= 4; kind++) {
+		char packet[] = "Z0,1020,8";
+
+		packet[1] = (char)('0' + kind);
+		ask(packet, "OK");
+		assert_int_equal(fake.breakpoint, 0x1020);
+		assert_int_equal(fake.watch, kind);
+		assert_int_equal(fake.watch_bytes, 8);
+	}
+	ask("Z5,1010,1", "");
+	ask("Z2,1010", "E0e");
 	ask("Z0,", "E0e");
 	ask("Hgp1.1", "OK");
 	ask("Z0,1010,1", "E0e");

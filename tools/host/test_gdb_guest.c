@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* guest/gdb_guest.c: a vCPU's registers, memory by its page tables, breakpoints, single steps. */
+/* guest/gdb_guest.c: a vCPU's registers, memory by its page tables, what is watched, single steps. */
 #include <string.h>
 
 #include "guest/gdb_guest.h"
+#include "guest/gdb_watch.h"
 #include "mm/gpte.h"
+#include "mm/guard.h"
 #include "tools/host/vcpu_test.h"
 
 #define TABLES 0x200000UL /* guest-physical; four tables in a row */
 #define CODE 0x300000UL
 #define VIRTUAL 0x8000401000UL
 #define PRESENT 1UL /* neither W nor A nor D */
-#define ICEBP 0xf1
 
 static struct mmu *m;
 static struct vcpu *v;
@@ -25,7 +26,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	gdb_guest_forget(m);
+	gdb_watch_forget(m);
 	return vcpu_teardown(state);
 }
 
@@ -237,46 +238,79 @@ static void writes_are_dirty(void **state)
 	xchg_seq(word, 0);
 	assert_true(gdb_guest_write(v, CODE, "x", 1));
 	assert_int_not_equal(load_seq(word), 0);
-	xchg_seq(word, 0);
-	assert_true(gdb_guest_breakpoint(v, CODE, true));
-	assert_int_not_equal(load_seq(word), 0);
+}
+
+static bool guarded(uint64_t a)
+{
+	return guard_has(m, gva(a));
 }
 
 static void breakpoints(void **state)
 {
-	uint8_t bytes[4] = {0x90, 0x91, 0x92, 0x93};
-
 	(void)state;
 	long_mode();
-	assert_true(gdb_guest_write(v, VIRTUAL, bytes, 4));
-	assert_true(gdb_guest_breakpoint(v, VIRTUAL + 1, true));
-	assert_true(gdb_guest_breakpoint(v, VIRTUAL + 1, true));
-	assert_int_equal(peek(CODE + 1), ICEBP);
-	assert_int_equal(gdb_guest_read(v, VIRTUAL, bytes, 4), 4); /* not seen */
-	assert_int_equal(bytes[1], 0x91);
+	assert_true(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, true));
+	assert_true(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, true));
+	assert_true(gdb_watch(m, GDB_WATCH_CODE_HARD, VIRTUAL + 9, 1, true));
+	assert_true(guarded(VIRTUAL));
 	v->rip = VIRTUAL + 1;
-	assert_true(gdb_guest_breakpoint_at(v));
+	assert_int_equal(gdb_watch_code(v), GDB_WATCH_CODE);
 	v->rip = VIRTUAL;
-	assert_false(gdb_guest_breakpoint_at(v));
-	v->rip = VIRTUAL + 0x1000;
-	assert_false(gdb_guest_breakpoint_at(v));
-	assert_true(gdb_guest_write(v, VIRTUAL, "\x80\x81\x82\x83", 4)); /* beneath it */
-	assert_int_equal(peek(CODE + 1), ICEBP);
-	assert_true(gdb_guest_breakpoint(v, VIRTUAL + 1, false));
-	assert_int_equal(peek(CODE + 1), 0x81);
-	assert_false(gdb_guest_breakpoint(v, VIRTUAL + 1, false));
-	assert_false(gdb_guest_breakpoint(v, VIRTUAL + 0x1000, true));
-	/* one that the guest has written over stays the guest's */
-	assert_true(gdb_guest_breakpoint(v, VIRTUAL, true));
-	assert_true(mmu_write(m, gpa(CODE), "\x55", 1));
-	assert_true(gdb_guest_breakpoint(v, VIRTUAL, false));
-	assert_int_equal(peek(CODE), 0x55);
-	for (unsigned i = 0; i < GDB_BREAKPOINTS; i++)
-		assert_true(gdb_guest_breakpoint(v, VIRTUAL + i, true));
-	assert_false(gdb_guest_breakpoint(v, VIRTUAL + GDB_BREAKPOINTS, true));
-	gdb_guest_forget(m);
-	assert_int_equal(peek(CODE + 2), 0x82);
-	assert_true(gdb_guest_breakpoint(v, VIRTUAL + GDB_BREAKPOINTS, true));
+	assert_int_equal(gdb_watch_code(v), GDB_WATCH_NONE);
+	v->rip = VIRTUAL + 9;
+	assert_int_equal(gdb_watch_code(v), GDB_WATCH_CODE_HARD);
+	assert_true(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, false));
+	assert_false(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, false));
+	gdb_watch_settle(m);
+	assert_true(guarded(VIRTUAL)); /* for the other */
+	assert_true(gdb_watch(m, GDB_WATCH_CODE_HARD, VIRTUAL + 9, 1, false));
+	assert_int_equal(gdb_watch_code(v), GDB_WATCH_NONE);
+	assert_true(guarded(VIRTUAL));
+	gdb_watch_settle(m);
+	assert_false(guarded(VIRTUAL));
+	for (unsigned i = 0; i < GDB_WATCHES; i++)
+		assert_true(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + i * PAGE_SIZE, 1, true));
+	assert_false(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 3, 1, true));
+	gdb_watch_forget(m);
+	assert_int_equal(m->guards.n, 0);
+}
+
+static enum gdb_watch meets(uint64_t a, unsigned bytes, bool write, uint64_t at)
+{
+	uint64_t where = 0;
+	enum gdb_watch kind = gdb_watch_data(m, a, bytes, write, &where);
+
+	assert_int_equal(where, kind == GDB_WATCH_NONE ? 0 : at);
+	return kind;
+}
+
+static void watchpoints(void **state)
+{
+	uint64_t w = VIRTUAL + PAGE_SIZE - 2, r = VIRTUAL + 0x100, x = VIRTUAL + 0x200;
+
+	(void)state;
+	assert_true(gdb_watch(m, GDB_WATCH_WRITE, w, 4, true)); /* two pages */
+	assert_true(guarded(VIRTUAL) && guarded(VIRTUAL + PAGE_SIZE) && !guarded(VIRTUAL + 2 * PAGE_SIZE));
+	assert_true(gdb_watch(m, GDB_WATCH_READ, r, 1, true));
+	assert_true(gdb_watch(m, GDB_WATCH_ACCESS, x, 8, true));
+	assert_int_equal(meets(w - 1, 1, true, w), GDB_WATCH_NONE);
+	assert_int_equal(meets(w - 1, 2, true, w), GDB_WATCH_WRITE);
+	assert_int_equal(meets(w + 3, 1, true, w), GDB_WATCH_WRITE);
+	assert_int_equal(meets(w + 4, 8, true, w), GDB_WATCH_NONE);
+	assert_int_equal(meets(w, 4, false, w), GDB_WATCH_NONE);
+	assert_int_equal(meets(r, 1, false, r), GDB_WATCH_READ);
+	assert_int_equal(meets(r, 1, true, r), GDB_WATCH_NONE);
+	assert_int_equal(meets(x + 7, 1, false, x), GDB_WATCH_ACCESS);
+	assert_int_equal(meets(x + 7, 1, true, x), GDB_WATCH_ACCESS);
+	v->rip = x;
+	assert_int_equal(gdb_watch_code(v), GDB_WATCH_NONE);
+	assert_false(gdb_watch(m, GDB_WATCH_WRITE, w, 0, true));
+	assert_false(gdb_watch(m, GDB_WATCH_WRITE, w, GDB_WATCH_BYTES + 1, true));
+	assert_false(gdb_watch(m, GDB_WATCH_WRITE, ~0UL, 2, true));
+	assert_false(gdb_watch(m, GDB_WATCH_NONE, w, 1, true));
+	assert_true(gdb_watch(m, GDB_WATCH_WRITE, w, 4, false));
+	gdb_watch_settle(m);
+	assert_true(guarded(VIRTUAL) && !guarded(VIRTUAL + PAGE_SIZE));
 }
 
 static void steps(void **state)
@@ -370,7 +404,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(registers), TEST(registers_that_are_the_guests), TEST(registers_of_real_mode),
 		TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty),
-		TEST(breakpoints), TEST(steps), TEST(steps_over_a_range), TEST(step_left_behind),
+		TEST(breakpoints), TEST(watchpoints), TEST(steps), TEST(steps_over_a_range), TEST(step_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void random_packets(void **state)
 		packet_n(text, n);
 		if (gdb.running)
 			gdb_stopped(&gdb, threads[host_random(&seed) % 4], GDB_BREAKPOINT);
-		ask("qSupported", "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;vContSupported+");
+		ask("qSupported", "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
 		fake.memory[0] = 0x5a;
 		ask("m1000,1", "5a");
 	}

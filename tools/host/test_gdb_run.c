@@ -130,7 +130,7 @@ static void detaching(void **state)
 	assert_false(gdb.attached);
 	ask("m1000,1", "");
 	/* and once more */
-	ask("qSupported", "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;vContSupported+");
+	ask("qSupported", "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
 	assert_int_equal(fake.stops, 2);
 	ask("qfThreadInfo", "mp1.1,p1.2,p2.1,p3.1");
 	ask("D", "OK");

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* A vCPU at a page that is guarded for gdb (guest/gdb_watch.h). What gdb watches there stops everything; any other instruction
+ * goes through: the other vCPUs of the guest are asked to stand still, the guards are open for this one, and it makes a single
+ * step. That ends early where the guest's own handler is about to run, or it halts; the instruction then meets the guard again. An
+ * event whose delivery meets a guard has them open until the next exit. */
+#include "guest/gdb_guest.h"
+#include "guest/gdb_watch.h"
+#include "hv/fetch.h"
+#include "hv/gdb_stub.h"
+#include "hv/pause.h"
+
+#define BYTES_UNKNOWN 64 /* of an operand, at most */
+
+/* Bytes that the instruction at RIP accesses at once. */
+static unsigned operand_bytes(struct vcpu *v)
+{
+	enum insn_outcome decoded = INSN_SHORT;
+	struct fetch x = {.n = 0};
+	struct insn i;
+
+	while (decoded == INSN_SHORT && vcpu_canonical(fetch_at(v, &x)) && fetch_more(v, &x) == MMU_RESUME)
+		decoded = insn_decode_all(insn_mode(v), x.bytes, x.n, &i);
+	return decoded == INSN_OK && i.bytes ? i.bytes : BYTES_UNKNOWN;
+}
+
+enum runner_next gdb_guard_stop(struct runner *r, struct exit *e)
+{
+	uint64_t a = e->page_fault.gva.v;
+	struct vcpu *v = r->v;
+	struct vcpu_step *s = &v->step;
+	enum gdb_watch watch;
+
+	guests.backend->fetch(v, VCPU_ALL);
+	watch = e->page_fault.error & PF_I ? gdb_watch_code(v) : GDB_WATCH_NONE;
+	if (watch != GDB_WATCH_NONE) {
+		gdb_stub_watched(v, watch, a);
+		return NEXT_YIELD;
+	}
+	if (!pause_others(r))
+		return pause_hold(r, e);
+	s->watch = GDB_WATCH_NONE;
+	if (!(e->page_fault.error & PF_I))
+		s->watch = (uint8_t)gdb_watch_data(v->mmu.mmu, a, operand_bytes(v), e->page_fault.error & PF_W, &s->watch_at);
+	mmu_guard_open(&v->mmu);
+	s->guard = true;
+	s->done = false;
+	if (!s->on && v->event.type == EVENT_NONE) {
+		gdb_guest_step(v);
+		s->wanted = false;
+	}
+	return NEXT_YIELD;
+}
+
+void gdb_guard_over(struct runner *r)
+{
+	struct vcpu *v = r->v;
+
+	if (!v->step.guard)
+		return;
+	v->step.guard = false;
+	mmu_guard_close(&v->mmu);
+	if (!v->step.wanted)
+		gdb_guest_step_end(v);
+	pause_over(r);
+}
+
+bool gdb_guard_after(struct runner *r, enum runner_next next)
+{
+	struct vcpu *v = r->v;
+	struct vcpu_step *s = &v->step;
+	bool watched = s->done && s->watch != GDB_WATCH_NONE;
+
+	if (!s->guard || !(s->done || !s->on || v->event.type != EVENT_NONE || next == NEXT_HALT || next == NEXT_END))
+		return false;
+	guests.backend->fetch(v, VCPU_ALL);
+	gdb_guard_over(r);
+	if (watched)
+		gdb_stub_watched(v, s->watch, s->watch_at);
+	return watched || !s->wanted;
+}
