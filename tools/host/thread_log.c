@@ -250,6 +250,7 @@ static void lines_are_read_again(void **state)
 	}
 	assert_true(log_read(&at, log_head(), line, sizeof line));
 	assert_string_equal(line, "z");
+	assert_int_equal(at, head + 6 + (LOG_LINE_MAX + 114) / 115 + 1);
 	at = log_last(1000000);
 	assert_int_equal(at, log_head() - LOG_LOOK);
 	free(output);
