@@ -115,7 +115,7 @@ static void on_action(void *c, struct gdb_thread t, enum gdb_action a) { (void)c
 static void on_detach(void *c, unsigned pid) { (void)c, fake.detached |= 1UL << pid; }
 
 static const struct gdb_target target = {0, on_send, on_stop, on_thread, on_describe, on_mode, on_register_read,
-	on_register_write, on_memory_read, on_memory_write, on_breakpoint, on_can_step, on_action, on_detach, on_resume};
+	on_register_write, on_memory_read, on_memory_write, on_breakpoint, on_can_step, on_action, on_detach, on_resume, 0};
 
 static void feed(const char *bytes, size_t n)
 {
