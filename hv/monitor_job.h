@@ -4,9 +4,12 @@
 #define HV_MONITOR_JOB_H
 
 #include "guest/command.h"
+#include "guest/text.h"
 #include "hv/runner.h"
+#include "mm/survey.h"
 
 #define MONITOR_ROWS 4 /* that a step prints at most */
+#define MONITOR_LEAVES (2 * SURVEY_DESCS * CHAIN_SLOTS)
 
 /* What a vCPU's CPU tells of it. */
 struct monitor_vcpu {
@@ -32,6 +35,8 @@ struct monitor_job {
 		struct audit audit;
 		struct monitor_vcpu vcpu;
 		uint64_t bucket;
+		struct survey_leaf leaf[MONITOR_LEAVES];
+		struct survey_walk walk;
 	};
 };
 
@@ -66,6 +71,9 @@ bool monitor_restart(struct monitor_job *j);
 bool monitor_mmu(struct monitor_job *j);
 bool monitor_audit(struct monitor_job *j);
 bool monitor_zap(struct monitor_job *j);
+/* monitor_walk.c */
+bool monitor_rmap(struct monitor_job *j);
+bool monitor_walk(struct monitor_job *j);
 /* monitor_machine.c */
 bool monitor_locks(struct monitor_job *j);
 bool monitor_slabs(struct monitor_job *j);

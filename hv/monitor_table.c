@@ -7,7 +7,7 @@
 
 static bool help(struct monitor_job *j);
 
-enum { HELP, GUESTS, VCPUS, STATS, EXITS, MMU, AUDIT, ZAP, PAUSE, RESUME, KILL, RESTART, LOCKS, SLABS, RCU, DMESG, QUIT, COMMANDS };
+enum { HELP, GUESTS, VCPUS, STATS, EXITS, MMU, RMAP, WALK, AUDIT, ZAP, PAUSE, RESUME, KILL, RESTART, LOCKS, SLABS, RCU, DMESG, QUIT, COMMANDS };
 
 static const struct command table[COMMANDS] = {
 	[HELP] = {"help", "lists the commands, or tells more of one", 0, {{COMMAND_NAME, "COMMAND", 0, true}}},
@@ -22,6 +22,12 @@ static const struct command table[COMMANDS] = {
 		"protected: sptes they write-protected; retries: walks begun anew; emulated: instructions.\n", {NAME_OR_ALL}},
 	[EXITS] = {"exits", "VM exits by reason, of a guest or of all", 0, {NAME_OR_ALL}},
 	[MMU] = {"mmu", "a guest's shadow MMU: memory, page faults, shadow pages, TLB flushes, dirty log", 0, {NAME}},
+	[RMAP] = {"rmap", "who maps a page: the leaves in its rmap chain",
+		"Of a long chain the first. P present, W writable, U the user's, A accessed, D dirty, S large, X not executable.\n",
+		{NAME, {COMMAND_NUMBER, "GFN", 0, false}}},
+	[WALK] = {"walk", "where an address leads, by the guest's page tables and by the shadow's",
+		"Of vCPU 0, or another; its CPU looks. No A or D bit is set by that. Flags: as `help rmap` says.\n",
+		{NAME, {COMMAND_NUMBER, "ADDRESS", 0, false}, {COMMAND_NUMBER, "VCPU", 0, true}}},
 	[AUDIT] = {"audit", "checks the invariants of the MMU of a guest, or of all, beside their vCPUs",
 		"In steps, on the walker's CPU. What it finds is printed by name.\n", {NAME_OR_ALL}},
 	[ZAP] = {"zap", "takes all shadow pages of a guest apart; it makes them anew as it needs them",
@@ -80,7 +86,7 @@ static bool help(struct monitor_job *j)
 	}
 	for (unsigned rows = 0; rows < MONITOR_ROWS && j->place < COMMANDS; rows++, j->place++) {
 		command_usage(&table[j->place], usage);
-		monitor_row(j, "%-17s %s", usage, table[j->place].help);
+		monitor_row(j, "%-26s %s", usage, table[j->place].help);
 	}
 	return j->place == COMMANDS;
 }
@@ -98,6 +104,8 @@ const monitor_step monitor_steps[COMMANDS] = {
 	[STATS] = monitor_stats,
 	[EXITS] = monitor_exits,
 	[MMU] = monitor_mmu,
+	[RMAP] = monitor_rmap,
+	[WALK] = monitor_walk,
 	[AUDIT] = monitor_audit,
 	[ZAP] = monitor_zap,
 	[PAUSE] = monitor_pause,
