@@ -6,10 +6,30 @@
 #include "guest/command.h"
 #include "guest/text.h"
 #include "hv/runner.h"
+#include "mm/log.h"
 #include "mm/survey.h"
 
 #define MONITOR_ROWS 4 /* that a step prints at most */
+#define MONITOR_COLUMNS 64 /* of a map */
 #define MONITOR_LEAVES (2 * SURVEY_DESCS * CHAIN_SLOTS)
+
+/* The words of `log`, in their order. */
+enum monitor_log_word { MONITOR_LOG_START, MONITOR_LOG_STOP, MONITOR_LOG_HARVEST, MONITOR_LOG_MAP };
+
+struct monitor_log {
+	enum log_outcome outcome;
+	struct log_round round;
+	uint64_t pages;
+};
+
+/* A map that is being drawn. */
+struct monitor_map {
+	uint64_t cell;           /* pages a character */
+	unsigned slot, column;   /* where it is: the slot, and characters in its row so far */
+	uint64_t page, row_page; /* indices in the slot: the next page, and the row's first */
+	uint64_t count, written; /* pages written, of the character and in all */
+	char row[MONITOR_COLUMNS];
+};
 
 /* What a vCPU's CPU tells of it. */
 struct monitor_vcpu {
@@ -37,6 +57,8 @@ struct monitor_job {
 		uint64_t bucket;
 		struct survey_leaf leaf[MONITOR_LEAVES];
 		struct survey_walk walk;
+		struct monitor_log log;
+		struct monitor_map map;
 	};
 };
 
@@ -50,6 +72,10 @@ void monitor_row(struct monitor_job *j, const char *fmt, ...) __attribute__((for
  * Its vm stays to the end of the section that this is in. */
 struct guest *monitor_guest(struct monitor_job *j, unsigned n);
 bool monitor_runs(struct monitor_job *j, struct guest *g);
+
+/* On the walker's CPU, in the work of j: is j->guest there still, as it was when j began? Its vm then stays for the turn. False:
+ * j->why says why not. */
+bool monitor_is_there(struct monitor_job *j);
 
 /* Has CPU `cpu` call work(j) until it returns true. True: it has; to be called in each step until then. */
 bool monitor_ask(struct monitor_job *j, unsigned cpu, bool (*work)(void *job));
@@ -71,6 +97,8 @@ bool monitor_restart(struct monitor_job *j);
 bool monitor_mmu(struct monitor_job *j);
 bool monitor_audit(struct monitor_job *j);
 bool monitor_zap(struct monitor_job *j);
+/* monitor_log.c */
+bool monitor_log(struct monitor_job *j);
 /* monitor_walk.c */
 bool monitor_rmap(struct monitor_job *j);
 bool monitor_walk(struct monitor_job *j);

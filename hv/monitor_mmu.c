@@ -50,7 +50,7 @@ bool monitor_mmu(struct monitor_job *j)
 
 /* ---- on the walker's CPU, where a guest that has not ended stays for the step ---- */
 
-static bool is_there(struct monitor_job *j)
+bool monitor_is_there(struct monitor_job *j)
 {
 	j->why = load_relaxed(&j->guest->lives) != j->life ? "was made anew meanwhile"
 		: load_relaxed(&j->guest->ended)	   ? "has ended"
@@ -62,14 +62,14 @@ static bool audit_work(void *argument)
 {
 	struct monitor_job *j = argument;
 
-	return !is_there(j) || audit_step(&j->audit) == AUDIT_DONE;
+	return !monitor_is_there(j) || audit_step(&j->audit) == AUDIT_DONE;
 }
 
 static bool audit_first(void *argument)
 {
 	struct monitor_job *j = argument;
 
-	if (is_there(j))
+	if (monitor_is_there(j))
 		audit_begin(&j->audit, &j->guest->vm->mmu);
 	return true;
 }
@@ -104,7 +104,7 @@ static bool zap_work(void *argument)
 {
 	struct monitor_job *j = argument;
 
-	return !is_there(j) || !mmu_zap_step(&j->guest->vm->mmu, &j->bucket);
+	return !monitor_is_there(j) || !mmu_zap_step(&j->guest->vm->mmu, &j->bucket);
 }
 
 bool monitor_zap(struct monitor_job *j)

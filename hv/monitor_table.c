@@ -7,7 +7,10 @@
 
 static bool help(struct monitor_job *j);
 
-enum { HELP, GUESTS, VCPUS, STATS, EXITS, MMU, RMAP, WALK, AUDIT, ZAP, PAUSE, RESUME, KILL, RESTART, LOCKS, SLABS, RCU, DMESG, QUIT, COMMANDS };
+static const char *const log_words[] = {[MONITOR_LOG_START] = "start", [MONITOR_LOG_STOP] = "stop", [MONITOR_LOG_HARVEST] = "harvest",
+	[MONITOR_LOG_MAP] = "map", 0};
+
+enum { HELP, GUESTS, VCPUS, STATS, EXITS, MMU, RMAP, WALK, LOG, AUDIT, ZAP, PAUSE, RESUME, KILL, RESTART, LOCKS, SLABS, RCU, DMESG, QUIT, COMMANDS };
 
 static const struct command table[COMMANDS] = {
 	[HELP] = {"help", "lists the commands, or tells more of one", 0, {{COMMAND_NAME, "COMMAND", 0, true}}},
@@ -28,6 +31,10 @@ static const struct command table[COMMANDS] = {
 	[WALK] = {"walk", "where an address leads, by the guest's page tables and by the shadow's",
 		"Of vCPU 0, or another; its CPU looks. No A or D bit is set by that. Flags: as `help rmap` says.\n",
 		{NAME, {COMMAND_NUMBER, "ADDRESS", 0, false}, {COMMAND_NUMBER, "VCPU", 0, true}}},
+	[LOG] = {"log", "logs where a guest writes: harvests it, or draws a map of it",
+		"Beside replicas and the guest's own test device. start: from now on; harvest: how many pages since the last one, and the map\n"
+		"begins anew; map: how much of which memory was written since; stop: no more is logged for it.\n",
+		{NAME, {COMMAND_WORD, 0, log_words, false}}},
 	[AUDIT] = {"audit", "checks the invariants of the MMU of a guest, or of all, beside their vCPUs",
 		"In steps, on the walker's CPU. What it finds is printed by name.\n", {NAME_OR_ALL}},
 	[ZAP] = {"zap", "takes all shadow pages of a guest apart; it makes them anew as it needs them",
@@ -86,7 +93,7 @@ static bool help(struct monitor_job *j)
 	}
 	for (unsigned rows = 0; rows < MONITOR_ROWS && j->place < COMMANDS; rows++, j->place++) {
 		command_usage(&table[j->place], usage);
-		monitor_row(j, "%-26s %s", usage, table[j->place].help);
+		monitor_row(j, "%-32s %s", usage, table[j->place].help);
 	}
 	return j->place == COMMANDS;
 }
@@ -106,6 +113,7 @@ const monitor_step monitor_steps[COMMANDS] = {
 	[MMU] = monitor_mmu,
 	[RMAP] = monitor_rmap,
 	[WALK] = monitor_walk,
+	[LOG] = monitor_log,
 	[AUDIT] = monitor_audit,
 	[ZAP] = monitor_zap,
 	[PAUSE] = monitor_pause,

@@ -156,6 +156,7 @@ struct mmu {
 	enum log_mode log_mode;   /* fixed before the guest runs */
 	struct log_costs costs;   /* the turn's */
 	bool view;                /* the test device's view is started; the turn's */
+	bool map;                 /* the map is on; the turn's */
 	struct mmu_stats stats;
 };
 
