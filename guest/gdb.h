@@ -55,6 +55,8 @@ struct gdb_target {
 	void (*detach)(void *context, unsigned pid);
 	/* On, by the actions. */
 	void (*resume)(void *context);
+	/* A command of the monitor: each row of its answer, of at most 2000 bytes and without a newline, goes to put. */
+	void (*monitor)(void *context, const char *line, void (*put)(void *to, const char *row), void *to);
 };
 
 enum gdb_framing { FRAME_IDLE, FRAME_DATA, FRAME_SUM_HIGH, FRAME_SUM_LOW };
@@ -136,6 +138,8 @@ bool gdb_thread_fits(struct gdb_thread wanted, struct gdb_thread t);
 void gdb_reply_stop(struct gdb *g);
 void gdb_vcont(struct gdb *g, const char *p);
 
+/* gdb_monitor.c: the packet qRcmd, behind its comma. */
+void gdb_monitor(struct gdb *g, const char *p);
 /* gdb_data.c: the packets g, G, p and P, m, M and X, Z and z; p: behind their letters. */
 void gdb_read_registers(struct gdb *g);
 void gdb_write_registers(struct gdb *g, const char *p);

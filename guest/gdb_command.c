@@ -170,6 +170,8 @@ static void query(struct gdb *g, const char *p)
 		describe_thread(g, p);
 	} else if (gdb_parse_word(&p, "Xfer:features:read:")) {
 		read_features(g, p);
+	} else if (gdb_parse_word(&p, "Rcmd,")) {
+		gdb_monitor(g, p);
 	} else if (gdb_parse_word(&p, "Attached")) {
 		gdb_reply(g, "1"); /* at its end gdb detaches, it does not kill */
 	} else if (gdb_parse_char(&p, 'C')) {

@@ -22,6 +22,8 @@ enum escape_key escape_byte(bool *escaped, uint8_t byte, uint8_t *out)
 		return ESCAPE_HYPERVISOR;
 	case 'r':
 		return ESCAPE_RAW;
+	case 'm':
+		return ESCAPE_MONITOR;
 	case 'a':
 		*out = ESCAPE_BYTE;
 		return ESCAPE_PASS;

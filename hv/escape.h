@@ -16,11 +16,12 @@ enum escape_key {
 	ESCAPE_PREVIOUS,   /* p */
 	ESCAPE_HYPERVISOR, /* h */
 	ESCAPE_RAW,        /* r: raw mode on or off */
+	ESCAPE_MONITOR,    /* m */
 	ESCAPE_USAGE,      /* ?, and what is no key */
 };
 
 /* ESCAPE_USAGE's answer. */
-#define ESCAPE_KEYS "Ctrl-a and 1-9: that guest, n: next, p: previous, h: hypervisor, r: raw on or off, a: Ctrl-a itself, ?: this"
+#define ESCAPE_KEYS "Ctrl-a and 1-9: that guest, n: next, p: previous, h: hypervisor, r: raw on or off, m: monitor, a: Ctrl-a itself, ?: this"
 
 /* One byte more. *escaped: the byte before it was Ctrl-a. With ESCAPE_PASS, *out is what to pass; with ESCAPE_GUEST, the
  * guest's number from 0. */

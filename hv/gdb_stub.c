@@ -7,6 +7,7 @@
 #include "hv/gdb_stop.h"
 #include "hv/gdb_target.h"
 #include "hv/log.h"
+#include "hv/monitor.h"
 #include "hv/options.h"
 #include "hv/x86.h"
 
@@ -50,6 +51,12 @@ static void on_send(void *context, const char *bytes, size_t n)
 	gdb_port_put(bytes, n);
 }
 
+static void on_monitor(void *context, const char *line, void (*put)(void *to, const char *row), void *to)
+{
+	(void)context;
+	monitor_run(line, put, to);
+}
+
 static const struct gdb_target target = {
 	.send = on_send,
 	.stop = on_stop,
@@ -66,6 +73,7 @@ static const struct gdb_target target = {
 	.step_range = gdb_target_step_range,
 	.detach = gdb_target_detach,
 	.resume = on_resume,
+	.monitor = on_monitor,
 };
 
 void gdb_stub_start(void)

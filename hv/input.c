@@ -3,6 +3,7 @@
 #include "guest/vmset.h"
 #include "hv/console.h"
 #include "hv/escape.h"
+#include "hv/monitor.h"
 #include "hv/ring.h"
 #include "hv/runner.h"
 #include "mm/rcu.h"
@@ -80,15 +81,26 @@ static void turn_and_tell(uint32_t step)
 		host_print("umbra: console: no guest runs");
 }
 
+/* A key that moves the focus leaves the monitor. */
+static void leave_monitor(enum escape_key key)
+{
+	if (key == ESCAPE_GUEST || key == ESCAPE_NEXT || key == ESCAPE_PREVIOUS || key == ESCAPE_HYPERVISOR)
+		monitor_close();
+}
+
 static void take(uint8_t byte)
 {
 	uint8_t out;
+	enum escape_key key = escape_byte(&input.escaped, byte, &out);
 
-	switch (escape_byte(&input.escaped, byte, &out)) {
+	leave_monitor(key);
+	switch (key) {
 	case ESCAPE_NONE:
 		break;
 	case ESCAPE_PASS:
-		if (input.focus != NOBODY && runs(input.focus))
+		if (monitor_is_open())
+			monitor_type(out);
+		else if (input.focus != NOBODY && runs(input.focus))
 			ring_put(&input.guest[input.focus].ring, out);
 		break;
 	case ESCAPE_GUEST:
@@ -103,6 +115,9 @@ static void take(uint8_t byte)
 	case ESCAPE_HYPERVISOR:
 		input.focus = NOBODY;
 		tell_focus();
+		break;
+	case ESCAPE_MONITOR:
+		monitor_open();
 		break;
 	case ESCAPE_RAW:
 		input.raw = !input.raw;
@@ -142,7 +157,7 @@ static void read_com1(void)
 	for (unsigned n = 0; n < POLL_BYTES; n++) {
 		int byte;
 
-		if (input.focus != NOBODY && ring_full(&input.guest[input.focus].ring) && runs(input.focus))
+		if (monitor_is_open() ? monitor_full() : input.focus != NOBODY && ring_full(&input.guest[input.focus].ring) && runs(input.focus))
 			return;
 		byte = console_get();
 		if (byte < 0)
@@ -156,7 +171,7 @@ static void serve(uint32_t i, uint64_t now)
 {
 	struct guest *g = &guests.guest[i];
 	struct ring *ring = &input.guest[i].ring;
-	bool raw = input.raw && i == input.focus;
+	bool raw = input.raw && i == input.focus && !monitor_is_open();
 	const uint8_t *first;
 	unsigned n;
 
@@ -184,6 +199,16 @@ static void tell_lost(uint64_t now)
 	host_log(HOST_WARN, "console: COM1 lost input: its FIFO overran %u times", lost);
 }
 
+/* What was typed to the monitor, and what it is at. */
+static void converse(void)
+{
+	bool open = monitor_is_open();
+
+	monitor_poll();
+	if (open && !monitor_is_open())
+		tell_focus();
+}
+
 uint64_t input_poll(uint64_t now)
 {
 	if (!console_has_input())
@@ -198,5 +223,6 @@ uint64_t input_poll(uint64_t now)
 			serve(i, now);
 	rcu_read_unlock(RCU_WALK);
 	tell_lost(now);
+	converse();
 	return input.next = now + us_ticks(POLL_US);
 }

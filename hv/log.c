@@ -40,7 +40,7 @@ struct log_ring {
 	atomic64 lost;
 	atomic32 draining;
 	unsigned at;			/* characters of slot tail already printed; the holder's, as the next */
-	bool row_begun;			/* by raw bytes */
+	atomic32 row_begun;		/* by raw bytes; the holder's, read by anyone */
 	struct log_slot slot[LOG_SLOTS];
 };
 
@@ -122,7 +122,7 @@ static void put(const struct log_slot *s)
 		console_put_raw(c);
 	else
 		console_putc(c);
-	log_ring.row_begun = s->raw && c != '\n';
+	store_relaxed(&log_ring.row_begun, s->raw && c != '\n');
 }
 
 static unsigned log_drain_held(unsigned max_chars)
@@ -133,9 +133,9 @@ static unsigned log_drain_held(unsigned max_chars)
 		struct log_slot *s = slot_of(tail);
 		if (sequence_get(s) != tail + 1)
 			break;
-		if (log_ring.row_begun && !s->raw) {
+		if (load_relaxed(&log_ring.row_begun) && !s->raw) {
 			console_putc('\n');
-			log_ring.row_begun = false;
+			store_relaxed(&log_ring.row_begun, 0);
 			done++;
 			continue;
 		}
@@ -170,6 +170,67 @@ bool log_pending(void)
 	return load_relaxed(&log_ring.head) != load_relaxed(&log_ring.tail); /* looked at again and again */
 }
 
+uint64_t log_head(void)
+{
+	return load_acquire(&log_ring.head);
+}
+
+bool log_passed(uint64_t position)
+{
+	return load_acquire(&log_ring.tail) >= position; /* partner: log_drain_held */
+}
+
+bool log_row_begun(void)
+{
+	return load_relaxed(&log_ring.row_begun);
+}
+
+uint64_t log_last(unsigned lines)
+{
+	uint64_t at = log_head(), oldest = at > LOG_LOOK ? at - LOG_LOOK : 0;
+
+	for (; at > oldest; at--)
+		if (slot_of(at - 1)->ends_line && lines-- == 0)
+			break;
+	return at;
+}
+
+/* The slot's text behind the n bytes in `to`. False: it is not there yet, or another has come in its place. */
+static bool read_slot(uint64_t position, char *to, size_t room, size_t *n, bool *ends, bool *raw)
+{
+	struct log_slot *s = slot_of(position);
+
+	if ((int64_t)(sequence_get(s) - position - 1) < 0)
+		return false;
+	*ends = s->ends_line;
+	*raw = s->raw;
+	for (unsigned k = 0; k < s->bytes && k < LOG_SLOT_TEXT && *n + 1 < room; k++)
+		to[(*n)++] = s->text[k];
+	/* An RMW, behind the loads: who overwrites has claimed before; partner: log_claim. */
+	return fetch_add_seq(&log_ring.head, 0) <= position + LOG_SLOTS;
+}
+
+bool log_read(uint64_t *position, uint64_t end, char *to, size_t room)
+{
+	bool ends, raw, whole = true;
+	size_t n = 0;
+
+	while (*position < end) {
+		if (!read_slot((*position)++, to, room, &n, &ends, &raw)) {
+			whole = false; /* what is left of the line is none */
+			ends = raw = false;
+		}
+		if (raw || (ends && !whole)) {
+			n = 0;
+			whole = true;
+		} else if (ends) {
+			to[n] = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
 void log_wait_room(void)
 {
 	uint64_t end = host_clock() + host_clock_hz();
@@ -198,8 +259,8 @@ void log_flush(bool force)
 		}
 		host_relax();
 	}
-	if (force && log_ring.row_begun) {
+	if (force && load_relaxed(&log_ring.row_begun)) {
 		console_putc('\n');
-		log_ring.row_begun = false;
+		store_relaxed(&log_ring.row_begun, 0);
 	}
 }

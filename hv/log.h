@@ -24,6 +24,20 @@ uint64_t log_lost(void);
 unsigned log_drain(unsigned max_chars);
 /* True while there is text to move. */
 bool log_pending(void);
+/* How many slots of text there were so far, and whether the first `position` of them are printed. */
+uint64_t log_head(void);
+bool log_passed(uint64_t position);
+/* Is the console in a row that raw bytes have begun, and no line? */
+bool log_row_begun(void);
+
+/* Lines stay in the ring until they are overwritten. Where the last `lines` of them begin, or as many as lie in the last
+ * LOG_LOOK slots, which long lines and raw bytes take too. Any context, here and in the next. */
+#define LOG_LOOK 1024
+uint64_t log_last(unsigned lines);
+/* Copies the first whole line between *position and `end`, a log_head(), with a zero behind it, cut off to fit `room`; *position
+ * moves behind it. False: there is none. */
+bool log_read(uint64_t *position, uint64_t end, char *to, size_t room);
+
 /* Waits, draining if nobody else does, until half of the ring is free: for callers without locks that can produce
  * faster than the console takes. Bounded by one second. */
 void log_wait_room(void);

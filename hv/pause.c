@@ -51,12 +51,41 @@ static bool asked(struct runner *r)
 	return pauser && pauser != r->v->index + 1;
 }
 
+bool pause_guest(struct guest *g)
+{
+	uint32_t nobody = 0;
+
+	if (!cmpxchg_seq(&g->pauser, &nobody, PAUSE_PERSON) && nobody != PAUSE_PERSON) /* 1 */
+		return false;
+	for (unsigned i = 0; i < g->runners; i++)
+		runner_attend(g->runner[i].cpu); /* 2 */
+	return true;
+}
+
+void pause_guest_over(struct guest *g)
+{
+	uint32_t person = PAUSE_PERSON;
+
+	cmpxchg_seq(&g->pauser, &person, 0); /* partner: the load in pause_park */
+	for (unsigned i = 0; i < g->runners; i++)
+		runner_attend(g->runner[i].cpu);
+}
+
+bool pause_guest_done(const struct guest *g)
+{
+	for (unsigned i = 0; i < g->runners; i++)
+		if (!load_seq(&g->runner[i].parked) && !load_acquire(&g->runner[i].stopped)) /* 3; stop() in runner.c */
+			return false;
+	return true;
+}
+
 bool pause_park(struct runner *r)
 {
 	bool parked = load_relaxed(&r->parked);
 
 	if (parked && !asked(r)) {
 		xchg_seq(&r->parked, 0); /* a */
+		r->retry_exits = 0; /* that time is no lack of progress */
 		parked = false;
 	}
 	if (!parked && asked(r)) {

@@ -118,6 +118,11 @@ static void report_msrs(const struct vm *vm)
 	host_log(HOST_INFO, "%s: MSRs that it does not have: %s", vm->config.name, text);
 }
 
+const char *report_reason(enum exit_reason reason)
+{
+	return reason_names[reason];
+}
+
 void report_exits(const struct guest *g)
 {
 	struct mmu_faults f = mmu_faults(&g->vm->mmu);

@@ -124,8 +124,11 @@ static const char *prepare(struct guest *g, struct vm *vm, unsigned *chosen)
 		if (c->cpu[i] >= host_cpus())
 			return "cpus= names a CPU that does not run";
 	*g = (struct guest){.vm = vm};
-	if (text_equal(c->name, options.restart))
+	text_copy(g->name, sizeof g->name, c->name);
+	if (text_equal(c->name, options.restart)) {
 		g->again = options.restarts;
+		g->counted = true;
+	}
 	for (; g->runners < vm->vcpus; g->runners++) {
 		unsigned i = g->runners;
 		struct vcpu *v = vm->vcpu[i];
@@ -163,6 +166,7 @@ bool guest_again(struct guest *g, const char *name)
 		store_relaxed(&r->tick, 0);
 		store_relaxed(&r->parked, 0);
 		r->holds = false;
+		r->paused_since = 0;
 		r->retry_since = r->retry_exits = 0;
 		store_release(&r->stopped, 0); /* partner: turn() in runner.c */
 		runner_attend(r->cpu);

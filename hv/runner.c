@@ -4,6 +4,7 @@
 #include "hv/apic.h"
 #include "hv/console.h"
 #include "hv/cpu.h"
+#include "hv/errand.h"
 #include "hv/gdb_stop.h"
 #include "hv/gdb_stub.h"
 #include "hv/input.h"
@@ -145,7 +146,13 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 
 	if (!r->vm->started)
 		r->vm->started = now;
-	if (limit) {
+	if (pause_by_person(r->guest)) {
+		r->paused_since = r->paused_since ? r->paused_since : now;
+	} else if (r->paused_since) {
+		r->vm->started += now - r->paused_since;
+		r->paused_since = 0;
+	}
+	if (limit && !r->paused_since) {
 		over = r->vm->started + us_ticks(limit);
 		if (now >= over)
 			vm_end_fail(r->vm, "limit: ran %lu s", limit / MICROSECONDS);
@@ -213,6 +220,7 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 	watch(l, now);
 	if (host_cpu() == guests.walker_cpu)
 		next = earlier(next, walker_poll(now));
+	next = earlier(next, errand_poll());
 	if (host_cpu() == 0) {
 		next = earlier(next, table_poll(now));
 		next = earlier(next, input_poll(now));

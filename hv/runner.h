@@ -36,6 +36,7 @@ struct runner {
 	atomic32 parked;                   /* stands still, pause.c */
 	bool holds;                        /* an exit waits for the others to stand still: held */
 	struct exit held;
+	uint64_t paused_since;             /* vCPU 0's: TSC when a person had the guest stand still; 0: it does not */
 	uint64_t retry_since, retry_exits; /* TSC and exits when the present row of RETRYs began and went on */
 	atomic32 stopped; /* set last: the vCPU and its handlers are over, its backend state is gone. Cleared by guest_again */
 };
@@ -45,7 +46,8 @@ struct guest {
 	struct vm *vm;
 	struct runner runner[MMU_MAX_VCPUS];
 	unsigned runners;
-	atomic32 pauser; /* index + 1 of the vCPU that has the others stand still; 0: none. pause.c */
+	char name[CONFIG_NAME]; /* for its whole life and the next ones */
+	atomic32 pauser; /* index + 1 of the vCPU that has the others stand still, or PAUSE_PERSON; 0: none. pause.c */
 	/* the walker's */
 	uint64_t next_round; /* TSC */
 	/* audit=continuous */
@@ -53,7 +55,9 @@ struct guest {
 	uint64_t passes;     /* that have ended */
 	struct audit audit;  /* the one under way, when audit.mmu is not 0 */
 	atomic32 ended;      /* vm is gone; who looks at it from another CPU does so in an RCU section */
-	unsigned again;      /* times it is to be made anew: restart= */
+	atomic32 passed;     /* its last verdict; once ended */
+	bool counted;        /* restart= names it: its pages are counted */
+	unsigned again;      /* times it is to be made anew */
 	unsigned left;       /* guests there were when its first life was over, */
 	uint64_t pages;      /* and frames that no guest had */
 	atomic32 lives;      /* times it was made anew; read by the table */
@@ -124,11 +128,16 @@ enum runner_next report_crash(struct runner *r, struct exit *e, const char *fmt,
 
 /* Where the guest's exits went: by reason, and its page faults by kind. The vCPUs have stopped. */
 void report_exits(const struct guest *g);
+/* What an exit's reason is called. */
+const char *report_reason(enum exit_reason reason);
 
 /* run.c: makes a guest whose vCPUs have stopped and whose vm is gone anew, of its module, on the CPUs that it had. False: said
  * why not. The walker's CPU. */
 bool guest_again(struct guest *g, const char *name);
 
+/* walker.c: ends guest g, or what is left of it, and has it made anew; a step of that. True: it was made anew since its life number
+ * `life`, or cannot be: *why says so, or is 0. Where a guest that runs is ended so, it has no verdict. The walker's CPU, in a turn. */
+bool guest_restart(struct guest *g, uint32_t life, const char **why);
 /* walker.c: harvests that are due, and guests that have stopped. Returns the TSC of the next thing to do. */
 uint64_t walker_poll(uint64_t now);
 /* table.c: a line for each guest and second. Returns the TSC of the next line. */

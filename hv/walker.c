@@ -14,6 +14,7 @@
 #define BUSY_US 200     /* another harvest has the turn: try again so much later; also between two rows of steps */
 #define AUDIT_STEPS 16  /* of audit=continuous, in a row */
 #define PASS_US 20000   /* between two of its passes */
+#define RESTARTED "restarted by the monitor" /* a guest's end that is no verdict */
 
 static void print_longest(const struct vm *vm)
 {
@@ -47,7 +48,7 @@ static void compare_pages(struct guest *g, const char *name)
 		g->pages = pages();
 		g->left = load_relaxed(&guests.left);
 	}
-	if (g->again || !load_relaxed(&g->lives))
+	if (g->again || !load_relaxed(&g->lives) || !g->counted)
 		return;
 	if (load_relaxed(&guests.left) != g->left) {
 		host_print("PAGES %s not compared: another guest ended meanwhile", name);
@@ -91,9 +92,16 @@ static bool end_guest(struct guest *g)
 		differing = replica_compare(&vm->replica, &first);
 		vm_print_replica(vm, differing, first);
 	}
-	pass = vm_print_verdict(vm, !differing);
+	if (text_equal(vm->reason, RESTARTED)) {
+		host_print("umbra: %s: " RESTARTED, vm->config.name);
+		pass = !differing;
+		g->again++;
+	} else {
+		pass = vm_print_verdict(vm, !differing);
+	}
 	if (!pass)
 		guests.failed = true;
+	store_relaxed(&g->passed, pass); /* before ended */
 	if (!g->again)
 		gdb_stub_guest_over(index, pass);
 	text_copy(name, sizeof name, vm->config.name);
@@ -142,6 +150,27 @@ static bool stopped(const struct guest *g)
 		if (!load_acquire(&g->runner[i].stopped)) /* partner: stop() in runner.c */
 			return false;
 	return true;
+}
+
+bool guest_restart(struct guest *g, uint32_t life, const char **why)
+{
+	*why = 0;
+	if (load_relaxed(&g->lives) != life)
+		return true;
+	if (load_relaxed(&g->ended)) {
+		if (!load_relaxed(&guests.left))
+			*why = "the machine is about to end";
+		else if (guest_again(g, g->name))
+			fetch_add_seq(&guests.left, 1);
+		else
+			*why = "it cannot be made anew";
+		guests.failed |= *why != 0;
+		return true;
+	}
+	vm_end_fail(g->vm, RESTARTED);
+	for (unsigned i = 0; i < g->runners; i++)
+		runner_attend(g->runner[i].cpu);
+	return false;
 }
 
 /* A guest whose vCPUs run. Returns the TSC of the next thing to do. */

@@ -40,4 +40,11 @@ enum log_outcome log_view_harvest(struct mmu *m, uint64_t *pages);
 enum log_outcome log_view_stop(struct mmu *m);
 bool log_view_test(struct mmu *m, gfn_t f);
 
+/* The map: what was written since its last harvest, for a person (slot_map_count). It is a user of the log while it is on. A start
+ * harvests too, for all pages count as dirty at first; if it is on, that is all it does. log_map_harvest: *pages were written since
+ * the one before; the map begins anew. As log_harvest. */
+enum log_outcome log_map_start(struct mmu *m);
+enum log_outcome log_map_harvest(struct mmu *m, struct log_round *r, uint64_t *pages);
+enum log_outcome log_map_stop(struct mmu *m);
+
 #endif

@@ -11,6 +11,7 @@
 #define TABLE_BLOCK_ORDER 5  /* 128 KiB: fifteen shadow tables and their bookkeeping */
 #define RELOAD_TRIES 16
 #define ZAP_BATCH 16         /* shadow pages demolished with one flush */
+#define ZAP_LOOKS 64         /* such looks in a step */
 #define ZAP_LOOK 64          /* buckets looked into between two lock breaks */
 
 unsigned mmu_phys_bits = 36;
@@ -369,15 +370,22 @@ static unsigned kill_buckets(struct mmu *m, uint64_t *bucket, unsigned most, str
 	return killed;
 }
 
+bool mmu_zap_step(struct mmu *m, uint64_t *bucket)
+{
+	struct shadow *dying = 0;
+
+	if (!m->hash || *bucket > m->hash_mask)
+		return false;
+	for (unsigned n = 0, looks = 0; n < ZAP_BATCH && looks < ZAP_LOOKS && *bucket <= m->hash_mask; looks++)
+		n += kill_buckets(m, bucket, ZAP_BATCH - n, &dying);
+	shadow_bury(m, dying);
+	return true;
+}
+
 enum mmu_outcome mmu_zap_all(struct mmu *m)
 {
 	/* By the hash, each bucket once: what is made meanwhile may escape, and makes this no longer. */
-	for (uint64_t bucket = 0; m->hash && bucket <= m->hash_mask;) {
-		struct shadow *dying = 0;
-
-		for (unsigned n = 0; n < ZAP_BATCH && bucket <= m->hash_mask;)
-			n += kill_buckets(m, &bucket, ZAP_BATCH - n, &dying);
-		shadow_bury(m, dying);
-	}
+	for (uint64_t bucket = 0; mmu_zap_step(m, &bucket);)
+		;
 	return MMU_RESUME;
 }

@@ -168,6 +168,7 @@ struct mmu {
 	struct log_costs costs;   /* the turn's */
 	bool view;                /* the test device's view is started; the turn's */
 	struct mmu_guards guards;
+	bool map;                 /* the map is on; the turn's */
 	struct mmu_stats stats;
 };
 
@@ -336,6 +337,8 @@ struct mmu_faults mmu_faults(const struct mmu *m);
 
 /* Demolish every shadow page, in steps; flushes. MMU_RESUME or MMU_RETRY. */
 enum mmu_outcome mmu_zap_all(struct mmu *m);
+/* The same, a step at a time: of a few shadow pages, from *bucket on, 0 to begin with. True: there may be more. */
+bool mmu_zap_step(struct mmu *m, uint64_t *bucket);
 
 /* Destroys the guest's slots and makes them again, over other host frames with the same contents where there is room (move.c);
  * every page counts as dirty. Beside running vCPUs, from an exit of one of them too. MMU_RESUME; MMU_RETRY: a harvest or a

@@ -347,6 +347,18 @@ void slab_destroy(struct slab_cache *c)
 		page_free_array(c->pattern, c->object_bytes);
 }
 
+bool slab_nth(unsigned i, const char **name, struct slab_stats *s)
+{
+	struct slab_cache *c = slab_borrow(i);
+
+	if (!c)
+		return false;
+	*name = c->name;
+	*s = slab_stats(c);
+	slab_return(c);
+	return true;
+}
+
 uint64_t slab_pages(void)
 {
 	uint64_t part = (sizeof(struct slab_cpu) + PAGE_SIZE - 1) >> PAGE_SHIFT, pages = 0;

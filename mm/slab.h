@@ -81,6 +81,9 @@ unsigned slab_reap(struct slab_cache *c, unsigned max);
 struct slab_stats { uint64_t objects, free_objects, blocks, waiting_blocks, reused; };
 struct slab_stats slab_stats(const struct slab_cache *c);
 
+/* The same of cache number i, from 0, and its name, which stays; false: there are no more. Outside the slabs' locks. */
+bool slab_nth(unsigned i, const char **name, struct slab_stats *s);
+
 /* Bytes that wait for a grace period now, all caches together. */
 uint64_t slab_waiting(void);
 

@@ -85,6 +85,21 @@ void slot_fill(struct slot *s, enum slot_bitmap which)
 	}
 }
 
+uint64_t slot_map_count(const struct slot *s, uint64_t from, uint64_t pages)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = from, end = from + pages; i < end;) {
+		uint64_t first = i % 64, here = end - i < 64 - first ? end - i : 64 - first;
+		uint64_t bits = load_relaxed(&s->bits[SLOT_DIRTY][i / 64]) | load_relaxed(&s->bits[SLOT_MAP][i / 64]);
+
+		bits = bits >> first & (here == 64 ? ~0UL : (1UL << here) - 1);
+		n += slot_count(bits);
+		i += here;
+	}
+	return n;
+}
+
 struct slot *slot_add(struct mmu *m, gfn_t f, hfn_t h, uint64_t pages)
 {
 	unsigned n = load_relaxed(&m->slots);

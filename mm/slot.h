@@ -17,6 +17,7 @@ enum slot_bitmap {
 	SLOT_COPY,   /* harvested, not yet copied to the replica */
 	SLOT_SINCE,  /* harvested by anyone since the test device's last command 1 or 2 */
 	SLOT_VIEW,   /* the set of the test device's last command 2 */
+	SLOT_MAP,    /* harvested by anyone since the map's last harvest, while it is on */
 	SLOT_BITMAPS,
 };
 
@@ -82,6 +83,10 @@ void slot_table_drop(struct slot *s, gfn_t f);
 
 /* Sets every bit of a bitmap, none past the slot's end. Any context. */
 void slot_fill(struct slot *s, enum slot_bitmap which);
+
+/* Pages of the `pages` from index `from` on that were written since the map's last harvest; a figure, beside a harvest. In an RCU
+ * section. */
+uint64_t slot_map_count(const struct slot *s, uint64_t from, uint64_t pages);
 
 /* Makes a slot of `pages` pages at f, backed by the host frames from h on (not zeroed), all dirty; 0 when memory is out or
  * there are SLOT_MAX. Before the guest runs. */

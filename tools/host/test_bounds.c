@@ -241,6 +241,28 @@ static void a_teardown_beside_a_vcpu_that_faults(void **state)
 	bounded(c);
 }
 
+/* A step takes few shadow pages, and all steps take all of them but the loaded root. */
+static void a_teardown_in_steps(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = machine_long_mode(c), bucket = 0, used, least = 0;
+	unsigned steps = 0;
+
+	for (uint64_t i = 0; i < 40 * TABLE_ENTRIES; i += TABLE_ENTRIES) {
+		machine_map(c, root, address(i), TEST_FREE | TEST_RW, 1);
+		machine_load(c, address(i));
+	}
+	assert_true(c->mmu.used > 40);
+	for (used = c->mmu.used; mmu_zap_step(&c->mmu, &bucket); used = c->mmu.used, steps++) {
+		assert_true(used - c->mmu.used <= 16);
+		least += used - c->mmu.used;
+	}
+	assert_true(steps >= 3 && least > 40);
+	assert_int_equal(c->mmu.used, 1);
+	assert_false(mmu_zap_step(&c->mmu, &bucket));
+	bounded(c);
+}
+
 #define BOUNDS_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -252,6 +274,7 @@ int main(void)
 		BOUNDS_TEST(a_host_store_to_a_table_of_many_roles),
 		BOUNDS_TEST(loads_of_cr3_with_every_table_rewritten),
 		BOUNDS_TEST(a_teardown_beside_a_vcpu_that_faults),
+		BOUNDS_TEST(a_teardown_in_steps),
 	};
 
 	return cmocka_run_group_tests_name("bounds", tests, 0, 0);

@@ -38,6 +38,7 @@ static void keys_behind_ctrl_a(void **state)
 			: b == 'p'			    ? ESCAPE_PREVIOUS
 			: b == 'h'			    ? ESCAPE_HYPERVISOR
 			: b == 'r'			    ? ESCAPE_RAW
+			: b == 'm'			    ? ESCAPE_MONITOR
 			: b == 'a'			    ? ESCAPE_PASS
 							    : ESCAPE_USAGE;
 

@@ -265,6 +265,64 @@ static void clean_words_cost_no_walk(void **state)
 	assert_int_equal(load_relaxed(&c->mmu.stats.flushes), before);
 }
 
+static uint64_t on_map(struct machine *c)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < load_relaxed(&c->mmu.slots); i++)
+		n += slot_map_count(&c->mmu.slot[i], 0, c->mmu.slot[i].pages);
+	return n;
+}
+
+/* Whoever else harvests, the map has what was written since its own last harvest, and leaves the others' what is theirs. */
+static void the_map_beside_other_harvests(void **state)
+{
+	struct machine *c = *state;
+	struct slot *s = slot_find(&c->mmu, gfn(TEST_FREE / PAGE_SIZE));
+	uint64_t first = TEST_FREE / PAGE_SIZE - s->gfn.v, pages;
+	struct log_round r;
+
+	assert_int_equal(log_map_harvest(&c->mmu, &r, &pages), LOG_OFF);
+	assert_int_equal(log_map_stop(&c->mmu), LOG_OFF);
+	assert_int_equal(log_map_start(&c->mmu), LOG_DONE);
+	assert_int_equal(on_map(c), 0);
+	machine_store(c, TEST_FREE, 1);
+	machine_store(c, TEST_FREE + 0x3f000, 1);
+	machine_store(c, TEST_FREE + 0x40000, 1);
+	assert_int_equal(on_map(c), 3);
+	assert_int_equal(log_start(&c->mmu), LOG_DONE);
+	assert_int_equal(harvest(c), 3);
+	assert_int_equal(on_map(c), 3);
+	assert_int_equal(slot_map_count(s, first, 1), 1);
+	assert_int_equal(slot_map_count(s, first + 1, 0x3e), 0);
+	assert_int_equal(slot_map_count(s, first + 1, 0x3f), 1);
+	assert_int_equal(slot_map_count(s, first + 1, 0x40), 2);
+	assert_int_equal(slot_map_count(s, first, 0x40), 2);
+	machine_store(c, TEST_FREE, 2);
+	machine_store(c, TEST_FREE + 0x5000, 2);
+	assert_int_equal(on_map(c), 4);
+	assert_int_equal(log_map_harvest(&c->mmu, &r, &pages), LOG_DONE);
+	assert_int_equal(r.pages, 2);
+	assert_int_equal(pages, 4);
+	assert_int_equal(on_map(c), 0);
+	machine_store(c, TEST_FREE, 3);
+	/* a start when it is on: anew, and no second user */
+	assert_int_equal(log_map_start(&c->mmu), LOG_DONE);
+	assert_int_equal(on_map(c), 0);
+	assert_int_equal(load_relaxed(&c->mmu.logging), 2);
+	machine_store(c, TEST_FREE, 4);
+	assert_int_equal(log_map_stop(&c->mmu), LOG_DONE);
+	assert_int_equal(load_relaxed(&c->mmu.logging), 1);
+	assert_int_equal(harvest(c), 1);
+	assert_int_equal(on_map(c), 0); /* while it is off nothing comes on it */
+	log_stop(&c->mmu);
+	log_turn_take(&c->mmu);
+	assert_int_equal(log_map_start(&c->mmu), LOG_BUSY);
+	assert_int_equal(log_map_harvest(&c->mmu, &r, &pages), LOG_BUSY);
+	assert_int_equal(log_map_stop(&c->mmu), LOG_BUSY);
+	log_turn_end(&c->mmu);
+}
+
 int main(void)
 {
 	seed = 42;
@@ -283,6 +341,7 @@ int main(void)
 		MMU_TEST(twenty_rounds_lose_nothing_and_report_nothing_false),
 		MMU_TEST(the_replica_follows_and_a_skipping_walker_is_caught),
 		MMU_TEST(clean_words_cost_no_walk),
+		MMU_TEST(the_map_beside_other_harvests),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, 0, 0);

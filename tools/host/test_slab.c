@@ -48,6 +48,28 @@ static void blocks_are_laid_out_within_bounds(void **state)
 	slab_destroy(&other);
 }
 
+static void all_caches_are_told(void **state)
+{
+	void *a = slab_alloc(&cache);
+	struct slab_stats s;
+	unsigned own = 0, n;
+	const char *name;
+
+	(void)state;
+	for (n = 0; slab_nth(n, &name, &s); n++)
+		if (!strcmp(name, cache.name)) {
+			own++;
+			assert_int_equal(s.objects, slab_stats(&cache).objects);
+			assert_int_equal(s.free_objects, slab_stats(&cache).objects - 1);
+		}
+	assert_int_equal(own, 1);
+	slab_init(&other, "other", 0, 64, 0, PAGE_ANY, 0);
+	assert_true(slab_nth(n, &name, &s) && !slab_nth(n + 1, &name, &s));
+	slab_destroy(&other);
+	assert_false(slab_nth(n, &name, &s));
+	slab_free(&cache, a);
+}
+
 static void a_cpu_gets_back_what_it_freed_last(void **state)
 {
 	void *a = slab_alloc(&cache), *b = slab_alloc(&cache);
@@ -217,6 +239,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(objects_are_constructed_aligned_and_apart),
 		TEST(blocks_are_laid_out_within_bounds),
+		TEST(all_caches_are_told),
 		TEST(a_cpu_gets_back_what_it_freed_last),
 		cmocka_unit_test_setup_teardown(lifo_mode_reuses_across_cpus_at_once, setup_lifo, teardown),
 		TEST(a_free_object_is_not_written),

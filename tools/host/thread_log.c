@@ -190,6 +190,72 @@ static void a_line_of_many_slots_stays_whole_behind_raw_bytes(void **state)
 	free(output);
 }
 
+/* The lines that stand in the ring from log_last(n) on. */
+static void last_are(unsigned n, const char *const *want, unsigned wanted)
+{
+	uint64_t at = log_last(n), end = log_head();
+	char line[LOG_LINE_MAX + 1];
+
+	for (unsigned i = 0; i < wanted; i++) {
+		assert_true(log_read(&at, end, line, sizeof line));
+		assert_string_equal(line, want[i]);
+	}
+	assert_false(log_read(&at, end, line, sizeof line));
+	assert_true(at == end);
+}
+
+static void lines_are_read_again(void **state)
+{
+	static const char *const want[] = {"one", "", "three"};
+	char line[LOG_LINE_MAX + 1], cut[10];
+	uint64_t at, head = log_head();
+
+	(void)state;
+	output = malloc(OUTPUT_MAX);
+	output_bytes = 0;
+	log_append("one", 3, true);
+	log_append_raw("$ ls", 4);
+	log_append("", 0, true);
+	log_append_raw("\r\n", 2);
+	log_append_raw("more", 4);
+	log_append("three", 5, true);
+	assert_int_equal(log_head(), head + 6);
+	assert_true(log_passed(head) && !log_passed(head + 1));
+	last_are(3, want, 3);
+	last_are(1, want + 2, 1);
+	last_are(0, 0, 0);
+	/* printed or not */
+	while (log_drain(1) && !log_row_begun())
+		;
+	assert_true(log_row_begun());
+	assert_int_equal(output_bytes, 6);
+	log_flush(false);
+	assert_false(log_row_begun());
+	assert_true(log_passed(head + 6));
+	last_are(3, want, 3);
+	/* one of many slots, whole and cut off */
+	memset(line, 'y', LOG_LINE_MAX);
+	line[LOG_LINE_MAX] = 0;
+	log_append(line, LOG_LINE_MAX, true);
+	last_are(1, (const char *const[]){line}, 1);
+	at = log_last(1);
+	assert_true(log_read(&at, log_head(), cut, sizeof cut));
+	assert_string_equal(cut, "yyyyyyyyy");
+	log_flush(false);
+	/* What was overwritten is not read: nor is the rest of a line whose beginning was. */
+	at = log_last(1);
+	for (unsigned i = 0; i < 8192 - 3; i++) {
+		log_append("z", 1, true);
+		log_flush(false);
+	}
+	assert_true(log_read(&at, log_head(), line, sizeof line));
+	assert_string_equal(line, "z");
+	assert_int_equal(at, head + 6 + (LOG_LINE_MAX + 114) / 115 + 1);
+	at = log_last(1000000);
+	assert_int_equal(at, log_head() - LOG_LOOK);
+	free(output);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +264,7 @@ int main(void)
 		cmocka_unit_test(long_and_empty_lines),
 		cmocka_unit_test(raw_bytes_go_as_they_are_and_lines_stay_alone),
 		cmocka_unit_test(a_line_of_many_slots_stays_whole_behind_raw_bytes),
+		cmocka_unit_test(lines_are_read_again),
 	};
 	return cmocka_run_group_tests_name("log ring", tests, NULL, NULL);
 }
