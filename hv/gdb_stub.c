@@ -63,6 +63,7 @@ static const struct gdb_target target = {
 	.send = on_send,
 	.stop = on_stop,
 	.thread = gdb_target_thread,
+	.core = gdb_target_core,
 	.describe = gdb_target_describe,
 	.mode = gdb_target_mode,
 	.register_read = gdb_target_register_read,
@@ -73,6 +74,7 @@ static const struct gdb_target target = {
 	.can_step = gdb_target_can_step,
 	.action = gdb_target_action,
 	.step_range = gdb_target_step_range,
+	.kill = gdb_target_kill,
 	.detach = gdb_target_detach,
 	.resume = on_resume,
 };
@@ -116,7 +118,7 @@ static void stop_others(uint64_t epoch)
 		host_log(HOST_WARN, "gdb: not all CPUs stopped within 5 s");
 }
 
-/* A guest with a verdict that gdb has not heard; GDB_PROCESSES: none. */
+/* A guest with a verdict that gdb is to hear; GDB_PROCESSES: none. */
 static unsigned next_ended(void)
 {
 	unsigned i;
@@ -124,7 +126,7 @@ static unsigned next_ended(void)
 	for (i = 0; i < guests.n; i++) {
 		uint32_t end = load_acquire(&ends[i]); /* partner: gdb_stub_guest_over */
 
-		if (end == GUEST_PASSED || end == GUEST_FAILED)
+		if ((end == GUEST_PASSED || end == GUEST_FAILED) && gdb_debugs(&gdb, GDB_HYPERVISOR + 1 + i))
 			return i;
 	}
 	return GDB_PROCESSES;
@@ -159,8 +161,8 @@ static void serve(uint64_t epoch)
 {
 	stop_others(epoch);
 	gdb_target_stopped();
-	tell_stopped();
 	go = false;
+	tell_stopped();
 	while (!go) {
 		int byte = gdb_port_get();
 
