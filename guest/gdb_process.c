@@ -28,7 +28,8 @@ void gdb_attach(struct gdb *g)
 
 	g->no_ack = g->extended = g->running = false;
 	g->resends = 0;
-	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;qXfer:threads:read+;swbreak+;vContSupported+");
+	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;qXfer:threads:read+;qXfer:exec-file:read+;swbreak+;"
+		"vContSupported+");
 	g->attached = g->fresh = true;
 	g->detached = 0;
 	g->wanted = 0;

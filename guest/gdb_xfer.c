@@ -111,12 +111,28 @@ static void read_threads(struct gdb *g, const char *p)
 	piece_end(&w);
 }
 
+/* process:offset,length. gdb looks for the file in its own directory. What a guest is made of has no name here. */
+static void read_exec_file(struct gdb *g, const char *p)
+{
+	struct piece w;
+	uint64_t pid;
+
+	if (!gdb_parse_number(&p, &pid) || pid != GDB_HYPERVISOR || !gdb_parse_char(&p, ':') || !piece_begin(g, &w, p)) {
+		gdb_reply(g, "E00");
+		return;
+	}
+	piece_text(&w, "umbra.elf");
+	piece_end(&w);
+}
+
 void gdb_xfer(struct gdb *g, const char *p)
 {
 	if (gdb_parse_word(&p, "features:read:"))
 		read_features(g, p);
 	else if (gdb_parse_word(&p, "threads:read:"))
 		read_threads(g, p);
+	else if (gdb_parse_word(&p, "exec-file:read:"))
+		read_exec_file(g, p);
 	else
 		gdb_reply(g, "");
 }

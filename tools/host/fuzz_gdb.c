@@ -129,7 +129,7 @@ static size_t on_memory_read(void *c, struct gdb_thread t, uint64_t a, uint8_t *
 {
 	(void)c;
 	called(t);
-	promise(n <= GDB_PACKET, "as much as fits a packet");
+	promise(n <= GDB_PACKET && (!n || a + n - 1 >= a), "as much as fits a packet, and does not wrap");
 	memset(to, 0, n);
 	if (a < BASE || a >= BASE + MEMORY)
 		return 0;
@@ -145,7 +145,7 @@ static bool on_memory_write(void *c, struct gdb_thread t, uint64_t a, const uint
 
 	(void)c;
 	called(t);
-	promise(n && n <= GDB_PACKET, "as much as fits a packet");
+	promise(n && n <= GDB_PACKET && a + n - 1 >= a, "as much as fits a packet, and does not wrap");
 	memcpy(copy, from, n);
 	if (a < BASE || a >= BASE + MEMORY || n > BASE + MEMORY - a)
 		return false;

@@ -31,7 +31,10 @@ static void attaching(void **state)
 	ask("qTStatus", "");
 	ask("qCRC:1000,10", "");
 	ask("qAttachedX", "");
-	ask("qXfer:exec-file:read::0,100", "");
+	ask("qXfer:exec-file:read:1:0,100", "lumbra.elf");
+	ask("qXfer:exec-file:read:1:0,5", "mumbra");
+	ask("qXfer:exec-file:read:2:0,100", "E00");
+	ask("qXfer:exec-file:read::0,100", "E00");
 	ask("qXfer:auxv:read::0,100", "");
 	ask("vRun;", "");
 	ask("vStopped", "");
@@ -238,6 +241,9 @@ static void memory(void **state)
 	ask("m1000,0", "");
 	ask("m1000", "E16");
 	ask("mffffffffffffffff0,1", "E16");
+	ask("mfffffffffffffffe,8", "7777");
+	ask("Mfffffffffffffffe,3:112233", "E0e");
+	ask("Mffffffffffffffff,2:1122", "E0e");
 	packet_n("m1000,fffff", 11);
 	expect("000102", true, true);
 	ask("M1002,2:abCD", "OK");
