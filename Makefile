@@ -8,7 +8,7 @@
 #   make bench      the cost table                          make bench-host  costs of mm/ natively, beside others'
 #   make lint       the rules of the tree
 #   make torture    random operations with real threads    (SECONDS=n in all, SEED=s)
-#   make fuzz       AFL++ on the emulator                  (SECONDS=n)
+#   make fuzz       AFL++ on the emulator and the gdb stub's protocol   (SECONDS=n in all)
 #   make mutants    broken variants that tests must catch     make models    the protocols' models
 # CROSS_COMPILE=x86_64-linux-gnu- selects another toolchain, BUILD=dir another output directory, V=1 shows the commands.
 
@@ -259,14 +259,18 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 		echo "$$t:"; setarch -R $(BUILD)/host/$${t%.*}/torture $$each $(SEED) $${t#*.}; \
 	done
 
-# The emulator under AFL++, with sanitizers.
-FUZZED := tools/host/fuzz_emulate.c $(wildcard guest/insn*.c guest/emulate*.c guest/alu*.c) guest/segment.c guest/vcpu.c
-$(BUILD)/fuzz_emulate: $(FUZZED) $(wildcard guest/*.h) | deps-fuzz
-	$(call say,CC)
-	$(Q)AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast -std=gnu11 -g -O2 -Wall -Wextra -I. \
-		-fno-strict-aliasing $(FUZZED) -lZydis -o $@
+# The emulator and the gdb stub's protocol under AFL++, with sanitizers.
+FUZZED_emulate := $(wildcard guest/insn*.c guest/emulate*.c guest/alu*.c) guest/segment.c guest/vcpu.c
+FUZZED_gdb := $(filter-out guest/gdb_guest%,$(wildcard guest/gdb*.c)) guest/text.c guest/format.c
+define fuzz_rule
+$(BUILD)/fuzz_$1: tools/host/fuzz_$1.c $(FUZZED_$1) $(wildcard guest/*.h) | deps-fuzz
+	$$(call say,CC)
+	$$(Q)AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast -std=gnu11 -g -O2 -Wall -Wextra -I. \
+		-fno-strict-aliasing tools/host/fuzz_$1.c $(FUZZED_$1) -lZydis -o $$@
+endef
+$(foreach f,emulate gdb,$(eval $(call fuzz_rule,$f)))
 
-fuzz: $(BUILD)/fuzz_emulate
+fuzz: $(BUILD)/fuzz_emulate $(BUILD)/fuzz_gdb
 	tools/fuzz $(BUILD) $(SECONDS)
 
 # Spin models of the protocols: the rules verified, the broken variants refuted.

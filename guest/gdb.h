@@ -5,7 +5,7 @@
  * Multiprocess: process 1 is the hypervisor with a thread per CPU, process 2 and on are the guests with a thread per
  * vCPU. All-stop. A packet that is damaged, too long or not understood is answered by `-`, an error or an empty
  * reply; while the machine runs, only a whole and sound qSupported, or the byte 0x03 from a gdb that has attached,
- * stops it. */
+ * stops it, or vAttach from one that stayed (extended-remote) when it let the last process go. */
 #ifndef GUEST_GDB_H
 #define GUEST_GDB_H
 
@@ -36,6 +36,8 @@ struct gdb_target {
 	void (*stop)(void *context);
 	/* The n-th thread, those of a process in a row; false: there are no more. */
 	bool (*thread)(void *context, unsigned n, struct gdb_thread *t);
+	/* The CPU that it runs on. */
+	unsigned (*core)(void *context, struct gdb_thread t);
 	/* What to call it, for people. */
 	void (*describe)(void *context, struct gdb_thread t, char *to, size_t room);
 	enum gdb_mode (*mode)(void *context, struct gdb_thread t);
@@ -51,7 +53,9 @@ struct gdb_target {
 	void (*action)(void *context, struct gdb_thread t, enum gdb_action action);
 	/* After the action GDB_STEP: it goes on as long as steps lead to start … end-1, or stops sooner. */
 	void (*step_range)(void *context, struct gdb_thread t, uint64_t start, uint64_t end);
-	/* The process is not debugged any more: its breakpoints go. */
+	/* Ends the process and no other; its threads are gone at once. False: this one is not to be ended. */
+	bool (*kill)(void *context, unsigned pid);
+	/* The process is not debugged any more, or never was: its breakpoints go. */
 	void (*detach)(void *context, unsigned pid);
 	/* On, by the actions. */
 	void (*resume)(void *context);
@@ -64,7 +68,12 @@ enum gdb_framing { FRAME_IDLE, FRAME_DATA, FRAME_SUM_HIGH, FRAME_SUM_LOW };
 struct gdb {
 	const struct gdb_target *target;
 	bool attached, running;
+	bool fresh;        /* gdb has just come: nothing stands still for it yet */
+	bool extended;     /* it stays when all processes are let go */
+	bool no_ack;       /* neither side acknowledges packets */
 	uint64_t detached; /* processes that gdb let go, by number */
+	uint64_t known;    /* processes that had threads when everything stood still, and whose end gdb has not heard */
+	unsigned wanted;   /* a process that gdb attaches to once everything stands still */
 
 	enum gdb_framing framing;
 	bool oversized, escaped;
@@ -72,6 +81,7 @@ struct gdb {
 	size_t in_n;
 	char in[GDB_PACKET + 1]; /* unescaped, ends in a zero byte once whole */
 
+	unsigned resends; /* times that it may still be sent again; 0: gdb has it */
 	size_t out_n;
 	char out[GDB_PACKET + 8]; /* "$…#xx" as sent, for another time */
 
@@ -95,7 +105,9 @@ void gdb_receive(struct gdb *g, uint8_t byte);
 void gdb_stopped(struct gdb *g, struct gdb_thread t, enum gdb_why why);
 /* The same, with GDB_WATCHED: what is watched at address a was accessed. */
 void gdb_watched(struct gdb *g, struct gdb_thread t, enum gdb_watch kind, uint64_t a);
-/* A process of a running machine came to its end, and the machine stands still for that. */
+/* gdb is to hear of this process's end. */
+bool gdb_debugs(const struct gdb *g, unsigned pid);
+/* A process of a running machine came to its end, one that gdb debugs, and the machine stands still for that. */
 void gdb_exited(struct gdb *g, unsigned pid, uint8_t status);
 
 /* gdb_packet.c: reply building and number parsing. A reply that does not fit is cut off. */
@@ -120,7 +132,10 @@ bool gdb_parse_hex(const char **p, uint8_t *to, size_t n);
 
 /* gdb_command.c: answers the packet in g->in, of g->in_n bytes. */
 void gdb_command(struct gdb *g);
+/* That packet is the first of a gdb: qSupported. */
+bool gdb_begins_session(const struct gdb *g);
 /* A reply that is no more than that. Errors are numbered as errno is. */
+#define GDB_REFUSED "E01"
 #define GDB_NO_THREAD "E03"
 #define GDB_FAULT "E0e"
 #define GDB_INVALID "E16"
@@ -133,6 +148,17 @@ bool gdb_general(struct gdb *g, struct gdb_thread *t);
 bool gdb_is_detached(const struct gdb *g, unsigned pid);
 /* t is one of those that a packet names. */
 bool gdb_thread_fits(struct gdb_thread wanted, struct gdb_thread t);
+
+bool gdb_same_thread(struct gdb_thread a, struct gdb_thread b);
+
+/* gdb_process.c: qSupported, vAttach, D and vKill; p: behind those words. */
+void gdb_attach(struct gdb *g);
+void gdb_attach_process(struct gdb *g, const char *p);
+void gdb_detach(struct gdb *g, const char *p);
+void gdb_kill(struct gdb *g, const char *p);
+
+/* gdb_xfer.c: qXfer, p: behind that word. */
+void gdb_xfer(struct gdb *g, const char *p);
 
 /* gdb_run.c: why everything stands still; vCont, p: behind that word. */
 void gdb_reply_stop(struct gdb *g);

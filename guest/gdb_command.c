@@ -33,7 +33,7 @@ bool gdb_thread_fits(struct gdb_thread wanted, struct gdb_thread t)
 		(wanted.tid == GDB_ANY || wanted.tid == GDB_ALL || wanted.tid == t.tid);
 }
 
-static bool same(struct gdb_thread a, struct gdb_thread b)
+bool gdb_same_thread(struct gdb_thread a, struct gdb_thread b)
 {
 	return a.pid == b.pid && a.tid == b.tid;
 }
@@ -46,7 +46,7 @@ bool gdb_find(struct gdb *g, struct gdb_thread wanted, struct gdb_thread *t)
 	for (unsigned i = 0; g->target->thread(g->target->context, i, &each); i++) {
 		if (gdb_is_detached(g, each.pid) || !gdb_thread_fits(wanted, each))
 			continue;
-		if (!found || same(each, g->stopped_thread))
+		if (!found || gdb_same_thread(each, g->stopped_thread))
 			*t = each;
 		found = true;
 	}
@@ -61,45 +61,7 @@ bool gdb_general(struct gdb *g, struct gdb_thread *t)
 	return false;
 }
 
-/* D or D;pid. With the last process gdb is gone. */
-static void detach(struct gdb *g, const char *p)
-{
-	struct gdb_thread t;
-	uint64_t pid = 0;
-
-	if (gdb_parse_char(&p, ';') && (!gdb_parse_number(&p, &pid) || pid >= GDB_PROCESSES)) {
-		gdb_reply(g, GDB_INVALID);
-		return;
-	}
-	for (unsigned i = 1; i < GDB_PROCESSES; i++) {
-		if (gdb_is_detached(g, i) || (pid && i != pid))
-			continue;
-		g->target->detach(g->target->context, i);
-		g->detached |= 1UL << i;
-	}
-	gdb_reply(g, "OK");
-	if (thread(g, 0, &t))
-		return;
-	g->attached = false;
-	for (unsigned i = 0; g->target->thread(g->target->context, i, &t); i++)
-		g->target->action(g->target->context, t, GDB_CONTINUE);
-	g->target->resume(g->target->context);
-}
-
 /* ---- questions ---- */
-
-static void attach(struct gdb *g)
-{
-	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
-	if (!g->attached || g->running)
-		g->target->stop(g->target->context);
-	g->attached = true;
-	g->running = false;
-	g->detached = 0;
-	g->why = GDB_ATTACH;
-	for (unsigned i = 0; i < GDB_PROCESSES; i++)
-		g->mode[i] = GDB_X86_64;
-}
 
 static void list_threads(struct gdb *g)
 {
@@ -130,33 +92,6 @@ static void describe_thread(struct gdb *g, const char *p)
 	gdb_reply_end(g);
 }
 
-/* annex:offset,length */
-static void read_features(struct gdb *g, const char *p)
-{
-	struct gdb_thread t;
-	uint64_t offset, n;
-	size_t length;
-
-	if (!gdb_parse_word(&p, "target.xml:") || !gdb_parse_range(&p, &offset, &n)) {
-		gdb_reply(g, "E00");
-		return;
-	}
-	if (!gdb_general(g, &t))
-		return;
-	/* Asked from the start: the vCPU may have another mode by now. */
-	if (!offset)
-		g->mode[t.pid] = (uint8_t)g->target->mode(g->target->context, t);
-	gdb_describe_target(g->mode[t.pid], g->text, sizeof g->text);
-	length = text_length(g->text);
-	gdb_reply_begin(g);
-	gdb_reply_char(g, offset < length && n < length - offset ? 'm' : 'l');
-	for (; n && offset < length && gdb_reply_room(g) >= 2; n--, offset++)
-		gdb_reply_char(g, g->text[offset]);
-	if (n && offset < length)
-		g->out[1] = 'm'; /* cut off: it asks for the rest */
-	gdb_reply_end(g);
-}
-
 static void query(struct gdb *g, const char *p)
 {
 	struct gdb_thread t;
@@ -168,13 +103,13 @@ static void query(struct gdb *g, const char *p)
 		list_threads(g);
 	} else if (gdb_parse_word(&p, "ThreadExtraInfo,")) {
 		describe_thread(g, p);
-	} else if (gdb_parse_word(&p, "Xfer:features:read:")) {
-		read_features(g, p);
 	} else if (gdb_parse_word(&p, "Rcmd,")) {
 		gdb_monitor(g, p);
-	} else if (gdb_parse_word(&p, "Attached")) {
+	} else if (gdb_parse_word(&p, "Xfer:")) {
+		gdb_xfer(g, p);
+	} else if (gdb_parse_word(&p, "Attached") && (!*p || *p == ':')) {
 		gdb_reply(g, "1"); /* at its end gdb detaches, it does not kill */
-	} else if (gdb_parse_char(&p, 'C')) {
+	} else if (gdb_parse_char(&p, 'C') && !*p) { /* not CRC */
 		if (!gdb_general(g, &t))
 			return;
 		gdb_reply_begin(g);
@@ -215,19 +150,54 @@ static void words(struct gdb *g, const char *p)
 	else if (gdb_parse_word(&p, "Cont"))
 		gdb_vcont(g, p);
 	else if (gdb_parse_word(&p, "Kill;"))
-		gdb_reply(g, "E01"); /* a guest is not killed for gdb's sake */
+		gdb_kill(g, p);
+	else if (gdb_parse_word(&p, "Attach;"))
+		gdb_attach_process(g, p);
 	else
 		gdb_reply(g, "");
+}
+
+/* All-stop is what there is. Without acknowledgements nothing is sent again: for a line that loses nothing; gdb asks for it only
+ * when told to. */
+static void set(struct gdb *g, const char *p)
+{
+	if (gdb_parse_word(&p, "NonStop:")) {
+		gdb_reply(g, text_equal(p, "0") ? "OK" : GDB_INVALID);
+	} else if (text_equal(p, "StartNoAckMode")) {
+		gdb_reply(g, "OK");
+		g->no_ack = true;
+	} else {
+		gdb_reply(g, "");
+	}
+}
+
+bool gdb_begins_session(const struct gdb *g)
+{
+	const char *p = g->in;
+
+	return gdb_parse_word(&p, "qSupported") && (!*p || *p == ':');
+}
+
+/* The packets that end a wait, or begin a session. */
+static bool begins(struct gdb *g)
+{
+	const char *p = g->in;
+
+	if (gdb_begins_session(g))
+		gdb_attach(g);
+	else if (!g->attached && g->extended && gdb_parse_word(&p, "vAttach;"))
+		gdb_attach_process(g, p);
+	else
+		return false;
+	return true;
 }
 
 void gdb_command(struct gdb *g)
 {
 	const char *p = g->in;
 
-	if (gdb_parse_word(&p, "qSupported")) {
-		attach(g);
+	if (begins(g))
 		return;
-	}
 	if (!g->attached || g->running) {
 		if (!g->running)
 			gdb_reply(g, "");
@@ -238,7 +208,7 @@ void gdb_command(struct gdb *g)
 		gdb_reply_stop(g);
 		return;
 	case 'D':
-		detach(g, p);
+		gdb_detach(g, p);
 		return;
 	case 'H':
 		select_thread(g, p);
@@ -266,6 +236,13 @@ void gdb_command(struct gdb *g)
 	case 'z':
 	case 'Z':
 		gdb_breakpoint(g, p, p[-1] == 'Z');
+		return;
+	case '!':
+		g->extended = true;
+		gdb_reply(g, "OK");
+		return;
+	case 'Q':
+		set(g, p);
 		return;
 	case 'q':
 		query(g, p);

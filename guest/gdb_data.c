@@ -132,6 +132,8 @@ void gdb_read_memory(struct gdb *g, const char *p)
 	}
 	if (n > sizeof bytes)
 		n = sizeof bytes;
+	if (a + n < a) /* it is not to go on at 0 */
+		n = -a;
 	got = g->target->memory_read(g->target->context, t, a, bytes, n);
 	if (n && !got) {
 		gdb_reply(g, GDB_FAULT);
@@ -164,6 +166,8 @@ void gdb_write_memory(struct gdb *g, const char *p, bool binary)
 	}
 	if (!ok)
 		gdb_reply(g, GDB_INVALID);
+	else if (n && a + n - 1 < a)
+		gdb_reply(g, GDB_FAULT);
 	else
 		gdb_reply(g, !n || g->target->memory_write(g->target->context, t, a, from, n) ? "OK" : GDB_FAULT);
 }

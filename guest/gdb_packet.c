@@ -5,6 +5,7 @@
 #define BREAK_IN 0x03
 #define ESCAPE '}'
 #define ESCAPE_BIT 0x20
+#define RESENDS 8 /* of a packet that does not get through: the line may be noise */
 
 static const char digits[] = "0123456789abcdef";
 
@@ -19,8 +20,9 @@ static int digit(char c)
 void gdb_init(struct gdb *g, const struct gdb_target *target)
 {
 	g->target = target;
-	g->attached = g->running = false;
-	g->detached = 0;
+	g->attached = g->running = g->fresh = g->extended = g->no_ack = false;
+	g->detached = g->known = 0;
+	g->wanted = g->resends = 0;
 	g->framing = FRAME_IDLE;
 	g->out_n = 0;
 	g->stopped_thread = g->general = (struct gdb_thread){GDB_HYPERVISOR, 1};
@@ -45,10 +47,6 @@ static void packet_begin(struct gdb *g)
 
 static void packet_byte(struct gdb *g, uint8_t byte)
 {
-	if (byte == '$') { /* never within a packet: the end of the one before was lost */
-		packet_begin(g);
-		return;
-	}
 	if (byte == '#') {
 		g->framing = FRAME_SUM_HIGH;
 		return;
@@ -67,15 +65,14 @@ static void packet_byte(struct gdb *g, uint8_t byte)
 
 static void packet_whole(struct gdb *g)
 {
-	send(g, "+", 1);
-	if (g->oversized) {
-		gdb_reply_begin(g);
-		gdb_reply_text(g, "E22");
-		gdb_reply_end(g);
-		return;
-	}
 	g->in[g->in_n] = 0;
-	gdb_command(g);
+	g->resends = 0; /* gdb goes on, so it has what it was sent */
+	if (!g->no_ack || gdb_begins_session(g)) /* which another gdb does, that does not know */
+		send(g, "+", 1);
+	if (!g->oversized)
+		gdb_command(g);
+	else if (g->attached && !g->running)
+		gdb_reply(g, "E22");
 }
 
 void gdb_receive(struct gdb *g, uint8_t byte)
@@ -85,12 +82,18 @@ void gdb_receive(struct gdb *g, uint8_t byte)
 		g->target->stop(g->target->context);
 		return;
 	}
+	if (byte == '$') { /* never within a packet: where there is one, its end was lost */
+		packet_begin(g);
+		return;
+	}
 	switch (g->framing) {
 	case FRAME_IDLE:
-		if (byte == '$')
-			packet_begin(g);
-		else if (byte == '-' && g->attached && g->out_n)
+		if (byte == '+')
+			g->resends = 0;
+		else if (byte == '-' && g->resends) {
+			g->resends--;
 			send(g, g->out, g->out_n);
+		}
 		return;
 	case FRAME_DATA:
 		packet_byte(g, byte);
@@ -103,7 +106,7 @@ void gdb_receive(struct gdb *g, uint8_t byte)
 		g->framing = FRAME_IDLE;
 		if (digit((char)g->sum_high) == g->sum >> 4 && digit((char)byte) == (g->sum & 15))
 			packet_whole(g);
-		else
+		else if (!g->no_ack)
 			send(g, "-", 1);
 		return;
 	}
@@ -179,6 +182,7 @@ void gdb_reply_end(struct gdb *g)
 	g->out[g->out_n++] = '#';
 	g->out[g->out_n++] = digits[sum >> 4];
 	g->out[g->out_n++] = digits[sum & 15];
+	g->resends = g->attached && !g->no_ack ? RESENDS : 0;
 	send(g, g->out, g->out_n);
 }
 

@@ -7,7 +7,16 @@
 
 void gdb_reply_stop(struct gdb *g)
 {
+	struct gdb_thread t;
+
 	gdb_reply_begin(g);
+	if (!gdb_find(g, (struct gdb_thread){GDB_ANY, GDB_ANY}, &t)) {
+		gdb_reply_text(g, "W00"); /* nothing is left to stand still */
+		gdb_reply_end(g);
+		return;
+	}
+	if (!gdb_same_thread(t, g->stopped_thread)) /* which is gone */
+		g->why = GDB_ATTACH;
 	gdb_reply_text(g, g->why == GDB_BREAK_IN ? "T02" : g->why == GDB_PANICKED ? "T06" : "T05"); /* SIGINT, SIGABRT, SIGTRAP */
 	if (g->why == GDB_BREAKPOINT)
 		gdb_reply_text(g, "swbreak:;");
@@ -18,21 +27,11 @@ void gdb_reply_stop(struct gdb *g)
 		gdb_reply_number(g, g->watch_at);
 		gdb_reply_char(g, ';');
 	}
+	g->stopped_thread = g->general = t; /* which gdb takes for granted */
 	gdb_reply_text(g, "thread:");
-	gdb_reply_thread(g, g->stopped_thread);
+	gdb_reply_thread(g, t);
 	gdb_reply_char(g, ';');
 	gdb_reply_end(g);
-}
-
-void gdb_stopped(struct gdb *g, struct gdb_thread t, enum gdb_why why)
-{
-	bool waits = g->running;
-
-	g->running = false;
-	g->stopped_thread = g->general = t;
-	g->why = why;
-	if (waits)
-		gdb_reply_stop(g);
 }
 
 void gdb_watched(struct gdb *g, struct gdb_thread t, enum gdb_watch kind, uint64_t a)
@@ -44,9 +43,10 @@ void gdb_watched(struct gdb *g, struct gdb_thread t, enum gdb_watch kind, uint64
 
 void gdb_exited(struct gdb *g, unsigned pid, uint8_t status)
 {
-	if (!g->running)
+	if (!g->running || !gdb_debugs(g, pid))
 		return;
 	g->running = false;
+	g->known &= ~(1UL << pid);
 	g->stopped_thread = g->general = (struct gdb_thread){GDB_ANY, GDB_ANY};
 	gdb_reply_begin(g);
 	gdb_reply_char(g, 'W');

@@ -61,6 +61,7 @@ static const struct gdb_target target = {
 	.send = on_send,
 	.stop = on_stop,
 	.thread = gdb_target_thread,
+	.core = gdb_target_core,
 	.describe = gdb_target_describe,
 	.mode = gdb_target_mode,
 	.register_read = gdb_target_register_read,
@@ -71,6 +72,7 @@ static const struct gdb_target target = {
 	.can_step = gdb_target_can_step,
 	.action = gdb_target_action,
 	.step_range = gdb_target_step_range,
+	.kill = gdb_target_kill,
 	.detach = gdb_target_detach,
 	.resume = on_resume,
 	.monitor = on_monitor,
@@ -91,7 +93,7 @@ void gdb_stub_start(void)
 		gdb_stop_request();
 }
 
-/* A guest with a verdict that gdb has not heard; GDB_PROCESSES: none. */
+/* A guest with a verdict that gdb is to hear; GDB_PROCESSES: none. */
 static unsigned next_ended(void)
 {
 	unsigned i;
@@ -99,7 +101,7 @@ static unsigned next_ended(void)
 	for (i = 0; i < guests.n; i++) {
 		uint32_t end = load_acquire(&ends[i]); /* partner: gdb_stub_guest_over */
 
-		if (end == GUEST_PASSED || end == GUEST_FAILED)
+		if ((end == GUEST_PASSED || end == GUEST_FAILED) && gdb_debugs(&gdb, GDB_HYPERVISOR + 1 + i))
 			return i;
 	}
 	return GDB_PROCESSES;
@@ -148,7 +150,6 @@ void gdb_stub_serve(void)
 	bool on = irq_enabled();
 
 	gdb_target_stopped();
-	tell_stopped();
 	go = false;
 	serving_cpu = host_cpu();
 	serving = true;
@@ -156,6 +157,8 @@ void gdb_stub_serve(void)
 		gdb_reply(&gdb, GDB_FAULT);
 		if (on)
 			irq_enable();
+	} else {
+		tell_stopped();
 	}
 	while (!go) {
 		int byte = gdb_port_get();

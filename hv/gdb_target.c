@@ -88,6 +88,14 @@ struct gdb_thread gdb_target_resumed(void)
 	return vcpu_of(resumed) ? resumed : (struct gdb_thread){GDB_HYPERVISOR, 1};
 }
 
+unsigned gdb_target_core(void *context, struct gdb_thread t)
+{
+	const struct vcpu *v = vcpu_of(t);
+
+	(void)context;
+	return v ? v->cpu : t.tid - 1;
+}
+
 void gdb_target_describe(void *context, struct gdb_thread t, char *to, size_t room)
 {
 	const struct vcpu *v = vcpu_of(t);
@@ -188,6 +196,19 @@ void gdb_target_step_range(void *context, struct gdb_thread t, uint64_t start, u
 	(void)context;
 	if (v)
 		gdb_guest_step_range(v, start, end);
+}
+
+/* A guest ends, the hypervisor does not. */
+bool gdb_target_kill(void *context, unsigned pid)
+{
+	struct vm *vm = vm_of(pid);
+
+	(void)context;
+	if (!vm)
+		return false;
+	gdb_watch_forget(&vm->mmu);
+	vm_end_fail(vm, "killed by gdb");
+	return true;
 }
 
 void gdb_target_detach(void *context, unsigned pid)

@@ -17,6 +17,7 @@ struct gdb_thread gdb_target_resumed(void);
 struct gdb_thread gdb_target_vcpu_thread(const struct vcpu *v);
 
 bool gdb_target_thread(void *context, unsigned n, struct gdb_thread *t);
+unsigned gdb_target_core(void *context, struct gdb_thread t);
 void gdb_target_describe(void *context, struct gdb_thread t, char *to, size_t room);
 enum gdb_mode gdb_target_mode(void *context, struct gdb_thread t);
 bool gdb_target_register_read(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t *value);
@@ -28,6 +29,7 @@ bool gdb_target_breakpoint(
 bool gdb_target_can_step(void *context, struct gdb_thread t);
 void gdb_target_action(void *context, struct gdb_thread t, enum gdb_action action);
 void gdb_target_step_range(void *context, struct gdb_thread t, uint64_t start, uint64_t end);
+bool gdb_target_kill(void *context, unsigned pid);
 void gdb_target_detach(void *context, unsigned pid);
 
 #endif

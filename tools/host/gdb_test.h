@@ -25,6 +25,9 @@ static struct fake {
 	unsigned stops, resumes;
 	uint64_t detached;
 	bool gone; /* process 2 is */
+	bool empty; /* no process has threads */
+	bool runs; /* everything; nothing but send and stop is called then */
+	bool quoted; /* names need it */
 	bool is_16bit; /* process 3 is */
 	enum gdb_reg unknown; /* of the hypervisor */
 	unsigned writes; /* of registers */
@@ -55,13 +58,14 @@ static inline void on_send(void *c, const char *bytes, size_t n)
 	fake.out[fake.out_n += n] = 0;
 }
 static inline void on_stop(void *c) { (void)c, fake.stops++; }
-static inline void on_resume(void *c) { (void)c, fake.resumes++; }
+static inline void on_resume(void *c) { (void)c, fake.resumes++, fake.runs = true; }
 static inline bool on_thread(void *c, unsigned n, struct gdb_thread *t)
 {
 	(void)c;
+	assert_false(fake.runs);
 	if (fake.gone && n >= 2)
 		n++;
-	if (n >= 4)
+	if (n >= 4 || fake.empty)
 		return false;
 	*t = threads[n];
 	return true;
@@ -69,7 +73,7 @@ static inline bool on_thread(void *c, unsigned n, struct gdb_thread *t)
 static inline void on_describe(void *c, struct gdb_thread t, char *to, size_t room)
 {
 	(void)c;
-	snprintf(to, room, "t%u", index_of(t));
+	snprintf(to, room, fake.quoted ? "<& t%u\"" : "t%u", index_of(t));
 }
 static inline enum gdb_mode on_mode(void *c, struct gdb_thread t)
 {
@@ -95,6 +99,11 @@ static inline bool on_register_write(void *c, struct gdb_thread t, enum gdb_reg 
 static inline size_t on_memory_read(void *c, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n)
 {
 	(void)c, (void)t;
+	assert_true(!n || a + n - 1 >= a);
+	if (a + n == 0 && n) { /* the last bytes there are */
+		memset(to, 0x77, n);
+		return n;
+	}
 	if (a < BASE || a >= BASE + MEMORY)
 		return 0;
 	if (n > BASE + MEMORY - a)
@@ -105,6 +114,7 @@ static inline size_t on_memory_read(void *c, struct gdb_thread t, uint64_t a, ui
 static inline bool on_memory_write(void *c, struct gdb_thread t, uint64_t a, const uint8_t *from, size_t n)
 {
 	(void)c, (void)t;
+	assert_true(a + n - 1 >= a);
 	if (a < BASE || a >= BASE + MEMORY || n > BASE + MEMORY - a)
 		return false;
 	memcpy(fake.memory + (a - BASE), from, n);
@@ -122,7 +132,20 @@ static inline bool on_breakpoint(void *c, struct gdb_thread t, enum gdb_watch ki
 }
 static inline bool on_can_step(void *c, struct gdb_thread t) { return (void)c, t.pid != 1; }
 static inline void on_action(void *c, struct gdb_thread t, enum gdb_action a) { (void)c, fake.action[index_of(t)] = a; }
-static inline void on_detach(void *c, unsigned pid) { (void)c, fake.detached |= 1UL << pid; }
+static inline unsigned on_core(void *c, struct gdb_thread t) { return (void)c, 8 + index_of(t); }
+static inline bool on_kill(void *c, unsigned pid)
+{
+	(void)c;
+	assert_false(fake.runs);
+	fake.gone |= pid == 2;
+	return pid == 2;
+}
+static inline void on_detach(void *c, unsigned pid)
+{
+	(void)c;
+	assert_false(fake.runs);
+	fake.detached |= 1UL << pid;
+}
 
 static inline void on_step_range(void *c, struct gdb_thread t, uint64_t start, uint64_t end)
 {
@@ -136,6 +159,7 @@ static const struct gdb_target target = {
 	.send = on_send,
 	.stop = on_stop,
 	.thread = on_thread,
+	.core = on_core,
 	.describe = on_describe,
 	.mode = on_mode,
 	.register_read = on_register_read,
@@ -146,6 +170,7 @@ static const struct gdb_target target = {
 	.can_step = on_can_step,
 	.action = on_action,
 	.step_range = on_step_range,
+	.kill = on_kill,
 	.detach = on_detach,
 	.resume = on_resume,
 };
@@ -198,10 +223,19 @@ static inline void ask(const char *data, const char *want)
 	feed("+", 1);
 }
 
+/* Everything stands still. */
+static inline void stand_still(unsigned thread, enum gdb_why why)
+{
+	fake.runs = false;
+	fake.out_n = 0;
+	gdb_stopped(&gdb, threads[thread], why);
+}
+
 static inline int set_up(void **state)
 {
 	(void)state;
 	memset(&fake, 0, sizeof fake);
+	fake.runs = true;
 	for (unsigned i = 0; i < MEMORY; i++)
 		fake.memory[i] = (uint8_t)i;
 	for (unsigned i = 0; i < 4; i++)
@@ -212,15 +246,26 @@ static inline int set_up(void **state)
 	return 0;
 }
 
+#define SUPPORTED "PacketSize=1000;multiprocess+;qXfer:features:read+;qXfer:threads:read+;qXfer:exec-file:read+;swbreak+;hwbreak+;" \
+	"vContSupported+"
+
 static inline int set_up_attached(void **state)
 {
 	set_up(state);
-	ask("qSupported:multiprocess+;swbreak+;xmlRegisters=i386",
-		"PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
+	ask("qSupported:multiprocess+;swbreak+;xmlRegisters=i386", SUPPORTED);
 	assert_int_equal(fake.stops, 1);
-	gdb_stopped(&gdb, threads[0], GDB_ATTACH);
+	stand_still(0, GDB_ATTACH);
 	assert_int_equal(fake.out_n, 0);
+	fake.detached = 0;
 	return 0;
+}
+
+static inline void expect_actions(enum gdb_action cpu, enum gdb_action second, enum gdb_action third)
+{
+	assert_int_equal(fake.action[0], cpu);
+	assert_int_equal(fake.action[1], cpu);
+	assert_int_equal(fake.action[2], second);
+	assert_int_equal(fake.action[3], third);
 }
 
 #endif

@@ -6,7 +6,7 @@ static void attaching(void **state)
 {
 	(void)state;
 	ask("vMustReplyEmpty", "");
-	ask("!", "");
+	ask("!", "OK");
 	ask("Hgp0.0", "OK");
 	ask("qC", "QCp1.1");
 	ask("?", "T05thread:p1.1;");
@@ -21,8 +21,25 @@ static void attaching(void **state)
 	ask("Hgp2.1", "OK");
 	ask("qC", "QCp2.1");
 	ask("Hgp4.1", "E03");
-	ask("vKill;2", "E01");
-	ask("QNonStop:1", "");
+	/* what is not there */
+	ask("QNonStop:1", "E16");
+	ask("QNonStop:0", "OK");
+	ask("QThreadEvents:1", "");
+	ask("QPassSignals:0e", "");
+	ask("qSymbol::", "");
+	ask("qOffsets", "");
+	ask("qTStatus", "");
+	ask("qCRC:1000,10", "");
+	ask("qAttachedX", "");
+	ask("qXfer:exec-file:read:1:0,100", "lumbra.elf");
+	ask("qXfer:exec-file:read:1:0,5", "mumbra");
+	ask("qXfer:exec-file:read:2:0,100", "E00");
+	ask("qXfer:exec-file:read::0,100", "E00");
+	ask("qXfer:auxv:read::0,100", "");
+	ask("vRun;", "");
+	ask("vStopped", "");
+	ask("c", "");
+	ask("s", "");
 	assert_int_equal(fake.stops, 1);
 	assert_int_equal(fake.resumes, 0);
 }
@@ -46,6 +63,38 @@ static size_t description(const char *thread, char *whole)
 	} while (fake.out[2] == 'm');
 	whole[n] = 0;
 	return n;
+}
+
+/* Large texts come in pieces that fit, wherever they are cut. */
+static void threads_in_pieces(void **state)
+{
+	static const char want[] = "<?xml version=\"1.0\"?><threads><thread id=\"p1.1\" core=\"8\" name=\"t0\"/>"
+		"<thread id=\"p1.2\" core=\"9\" name=\"t1\"/><thread id=\"p2.1\" core=\"10\" name=\"t2\"/>"
+		"<thread id=\"p3.1\" core=\"11\" name=\"t3\"/></threads>";
+	char text[64], all[sizeof want + 1] = "l";
+
+	(void)state;
+	strcpy(all + 1, want);
+	ask("qXfer:threads:read::0,1000", all);
+	for (unsigned i = 0; i < sizeof want; i++) {
+		sprintf(text, "qXfer:threads:read::%x,7", i);
+		packet_n(text, strlen(text));
+		assert_int_equal(fake.out[2], i + 7 < sizeof want - 1 ? 'm' : 'l');
+		assert_int_equal(fake.out_n, 1 + 2 + (i + 7 < sizeof want ? 7 : sizeof want - 1 - i) + 3);
+		assert_memory_equal(fake.out + 3, want + i, fake.out_n - 6);
+	}
+	ask("qXfer:threads:read::1000,7", "l");
+	ask("qXfer:threads:read::0,0", "m");
+	ask("qXfer:threads:read::0", "E00");
+	ask("qXfer:threads:read:x:0,7", "E00");
+	ask("qXfer:features:read:other.xml:0,7", "E00");
+	ask("qXfer:features:read:target.xml:0,", "E00");
+	fake.quoted = true;
+	packet_n("qXfer:threads:read::0,1000", 26);
+	assert_non_null(strstr(fake.out, "name=\"?? t0?\"/>"));
+	ask("D;2", "OK");
+	packet_n("qXfer:threads:read::0,1000", 26);
+	assert_null(strstr(fake.out, "p2.1"));
 }
 
 static unsigned registers_in(const char *xml)
@@ -192,6 +241,9 @@ static void memory(void **state)
 	ask("m1000,0", "");
 	ask("m1000", "E16");
 	ask("mffffffffffffffff0,1", "E16");
+	ask("mfffffffffffffffe,8", "7777");
+	ask("Mfffffffffffffffe,3:112233", "E0e");
+	ask("Mffffffffffffffff,2:1122", "E0e");
 	packet_n("m1000,fffff", 11);
 	expect("000102", true, true);
 	ask("M1002,2:abCD", "OK");
@@ -228,6 +280,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(attaching, set_up_attached),
+		cmocka_unit_test_setup(threads_in_pieces, set_up_attached),
 		cmocka_unit_test_setup(registers, set_up_attached),
 		cmocka_unit_test_setup(registers_of_smaller_modes, set_up_attached),
 		cmocka_unit_test_setup(system_register, set_up_attached),

@@ -13,9 +13,8 @@ static void damaged_packets(void **state)
 	assert_string_equal(fake.out, "-");
 	feed("$m1000,", 7); /* half a packet, then a whole one */
 	ask("m1001,1", "01");
-	packet_n("m1001,1", 7);
-	feed("-", 1); /* gdb did not get that */
-	expect("01", false, false);
+	feed("$m1000,4#", 9); /* none of a sum either */
+	ask("m1001,1", "01");
 	memset(large, 'm', sizeof large);
 	packet_n(large, GDB_PACKET + 1);
 	expect("E22", true, false);
@@ -23,6 +22,93 @@ static void damaged_packets(void **state)
 	assert_string_equal(fake.out, "");
 	ask("m1000,1", "00");
 	assert_int_equal(fake.resumes, 0);
+}
+
+/* What gdb did not get is sent again, a few times; what it has got is not. */
+static void sent_again(void **state)
+{
+	(void)state;
+	packet_n("m1001,1", 7);
+	feed("-", 1);
+	expect("01", false, false);
+	feed("-", 1);
+	expect("01", false, false);
+	feed("+-", 2);
+	assert_string_equal(fake.out, "");
+	packet_n("m1000,ff", 8);
+	for (unsigned i = 0; i < 1000; i++) {
+		feed("-", 1);
+		assert_int_equal(fake.out_n != 0, i < 8);
+	}
+	ask("m1001,1", "01"); /* it goes on all the same */
+	/* a stop reply; what is before it gdb has, acknowledged or not */
+	packet_n("m1001,1", 7);
+	packet_n("vCont;c", 7);
+	feed("-", 1);
+	assert_string_equal(fake.out, "");
+	stand_still(2, GDB_STEPPED);
+	feed("-", 1);
+	expect("T05thread:p2.1;", false, false);
+}
+
+static void without_acknowledgements(void **state)
+{
+	(void)state;
+	ask("QStartNoAckMode", "OK");
+	packet_n("m1001,1", 7);
+	expect("01", false, false);
+	feed("-", 1);
+	assert_string_equal(fake.out, "");
+	feed("$m1000,4#00", 11);
+	assert_string_equal(fake.out, "");
+}
+
+/* Break-ins that come between packets, in the midst of them, and where there is none to break into. */
+static void break_ins(void **state)
+{
+	(void)state;
+	feed("\x03", 1);
+	assert_int_equal(fake.stops, 1);
+	packet_n("X1004,3:a\x03z", 11); /* data */
+	expect("OK", true, false);
+	assert_memory_equal(fake.memory + 4, "a\x03z", 3);
+	packet_n("vCont;c", 7);
+	feed("$vCont;\x03\x03", 9);
+	assert_int_equal(fake.stops, 3);
+	assert_string_equal(fake.out, "");
+	feed("c#a8", 4); /* the rest of what was broken off */
+	assert_string_equal(fake.out, "");
+	stand_still(2, GDB_BREAK_IN);
+	expect("T02thread:p2.1;", false, false);
+	ask("m1001,1", "01");
+	ask("D", "OK");
+	feed("\x03", 1); /* it has let go */
+	assert_int_equal(fake.stops, 3);
+}
+
+static void too_long(void **state)
+{
+	static char large[2 * GDB_PACKET];
+	int n;
+
+	(void)state;
+	memset(large, 'm', sizeof large);
+	packet_n(large, GDB_PACKET + 1);
+	expect("E22", true, false);
+	packet_n(large, GDB_PACKET);
+	expect("E16", true, false);
+	/* as much as fits, each byte escaped: a packet counts as it is meant */
+	n = sprintf(large, "X1000,%x:", MEMORY);
+	for (unsigned i = 0; i < MEMORY; i++, n += 2)
+		memcpy(large + n, "}\x03", 2); /* # */
+	packet_n(large, (size_t)n);
+	expect("OK", true, false);
+	assert_int_equal(fake.memory[MEMORY - 1], '#');
+	/* while the machine runs, it is as any other */
+	packet_n("vCont;c", 7);
+	memset(large, 'm', sizeof large);
+	packet_n(large, GDB_PACKET + 1);
+	assert_string_equal(fake.out, "+");
 }
 
 /* Noise on the line of a running machine: whatever comes, nothing stops and nothing is read or written. */
@@ -48,7 +134,8 @@ static void noise_before_attaching(void **state)
 static void random_packets(void **state)
 {
 	static const char *const begin[] = {"m", "M10", "X1000,", "vCont;", "vCont;s:p", "H", "Hg", "T", "p", "P", "g", "G",
-		"qXfer:features:read:target.xml:", "qThreadExtraInfo,", "Z0,", "z0,", "D;", "q", "v", "", "?", "qSupported"};
+		"qXfer:features:read:target.xml:", "qXfer:threads:read::", "vKill;", "vAttach;", "!", "Q",
+		"qThreadExtraInfo,", "Z0,", "z0,", "D;", "q", "v", "", "?", "qSupported"};
 	static const char likely[] = "0123456789abcdef,:;.-=p}$#*";
 	uint64_t seed = 0xbad5eed;
 	char text[64];
@@ -62,8 +149,10 @@ static void random_packets(void **state)
 							 : (char)host_random(&seed);
 		packet_n(text, n);
 		if (gdb.running)
-			gdb_stopped(&gdb, threads[host_random(&seed) % 4], GDB_BREAKPOINT);
-		ask("qSupported", "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
+			stand_still((unsigned)(host_random(&seed) % 4), GDB_BREAKPOINT);
+		packet_n("qSupported", 10);
+		if (fake.runs) /* it had let all go */
+			stand_still(0, GDB_ATTACH);
 		fake.memory[0] = 0x5a;
 		ask("m1000,1", "5a");
 	}
@@ -73,6 +162,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(damaged_packets, set_up_attached),
+		cmocka_unit_test_setup(sent_again, set_up_attached),
+		cmocka_unit_test_setup(without_acknowledgements, set_up_attached),
+		cmocka_unit_test_setup(break_ins, set_up_attached),
+		cmocka_unit_test_setup(too_long, set_up_attached),
 		cmocka_unit_test_setup(noise_before_attaching, set_up),
 		cmocka_unit_test_setup(random_packets, set_up_attached),
 	};

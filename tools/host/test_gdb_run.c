@@ -2,14 +2,6 @@
 /* guest/gdb_run.c: going on and stopping, as gdb 13.1 asks for it. */
 #include "tools/host/gdb_test.h"
 
-static void expect_actions(enum gdb_action cpu, enum gdb_action second, enum gdb_action third)
-{
-	assert_int_equal(fake.action[0], cpu);
-	assert_int_equal(fake.action[1], cpu);
-	assert_int_equal(fake.action[2], second);
-	assert_int_equal(fake.action[3], third);
-}
-
 static void running(void **state)
 {
 	(void)state;
@@ -21,19 +13,16 @@ static void running(void **state)
 	assert_string_equal(fake.out, "+");
 	feed("$m10\x03", 5);
 	assert_int_equal(fake.stops, 2);
-	fake.out_n = 0;
-	gdb_stopped(&gdb, threads[2], GDB_BREAK_IN);
+	stand_still(2, GDB_BREAK_IN);
 	expect("T02thread:p2.1;", false, false);
 	ask("m1000,1", "00");
 	packet_n("vCont;s:p2.1;c:p2.-1", 20);
 	expect_actions(GDB_HOLD, GDB_STEP, GDB_HOLD);
-	fake.out_n = 0;
-	gdb_stopped(&gdb, threads[2], GDB_STEPPED);
+	stand_still(2, GDB_STEPPED);
 	expect("T05thread:p2.1;", false, false);
 	packet_n("vCont;C05:p3.1;c", 16);
 	expect_actions(GDB_CONTINUE, GDB_CONTINUE, GDB_CONTINUE);
-	fake.out_n = 0;
-	gdb_stopped(&gdb, threads[3], GDB_BREAKPOINT);
+	stand_still(3, GDB_BREAKPOINT);
 	expect("T05swbreak:;thread:p3.1;", false, false);
 	ask("?", "T05swbreak:;thread:p3.1;");
 	assert_int_equal(fake.resumes, 3);
@@ -45,11 +34,25 @@ static void running(void **state)
 	assert_int_equal(fake.resumes, 3);
 	packet_n("vCont;c", 7);
 	fake.gone = true;
+	fake.runs = false;
 	fake.out_n = 0;
 	gdb_exited(&gdb, 2, 1);
 	expect("W01;process:2", false, false);
 	ask("qfThreadInfo", "mp1.1,p1.2,p3.1");
 	ask("Hgp2.1", "E03");
+	ask("?", "T05thread:p1.1;");
+	/* what gdb does not know of is no news */
+	packet_n("vCont;c", 7);
+	gdb_exited(&gdb, 2, 1);
+	assert_string_equal(fake.out, "+");
+	assert_false(gdb_debugs(&gdb, 2));
+	assert_true(gdb_debugs(&gdb, 3));
+	fake.empty = true;
+	fake.runs = false;
+	fake.out_n = 0;
+	gdb_exited(&gdb, 3, 0);
+	expect("W00;process:3", false, false);
+	ask("?", "W00");
 }
 
 /* gdb 13.1's `next`, and what else vCont may say. */
@@ -62,20 +65,20 @@ static void actions(void **state)
 	expect_actions(GDB_HOLD, GDB_STEP, GDB_HOLD);
 	assert_int_equal(fake.range[2][0], 0x401020);
 	assert_int_equal(fake.range[2][1], 0x401034);
-	gdb_stopped(&gdb, threads[2], GDB_STEPPED);
+	stand_still(2, GDB_STEPPED);
 	/* an empty range is a step */
 	memset(fake.range, 0xff, sizeof fake.range);
 	packet_n("vCont;r401020,401020:p2.1", 25);
 	expect_actions(GDB_HOLD, GDB_STEP, GDB_HOLD);
 	assert_int_equal(fake.range[2][0], ~0UL);
-	gdb_stopped(&gdb, threads[2], GDB_STEPPED);
+	stand_still(2, GDB_STEPPED);
 	/* the first that names a thread counts, whatever comes behind it */
 	packet_n("vCont;t:p2;S0b:p2.1;s:p3.1;C05", 30);
 	expect_actions(GDB_CONTINUE, GDB_HOLD, GDB_STEP);
-	gdb_stopped(&gdb, threads[3], GDB_STEPPED);
+	stand_still(3, GDB_STEPPED);
 	packet_n("vCont;c:p3.-1;s:p2.1;t", 22);
 	expect_actions(GDB_HOLD, GDB_STEP, GDB_CONTINUE);
-	gdb_stopped(&gdb, threads[3], GDB_STEPPED);
+	stand_still(3, GDB_STEPPED);
 	assert_int_equal(fake.resumes, 4);
 	memset(fake.action, 0xff, sizeof fake.action);
 	ask("vCont;t:p2.1;t:p3.1", "E16");
@@ -104,37 +107,9 @@ static void as_many_actions_as_there_is_room_for(void **state)
 	strcat(text, ";s:p2.1");
 	packet_n(text, strlen(text));
 	expect_actions(GDB_HOLD, GDB_STEP, GDB_HOLD);
-	gdb_stopped(&gdb, threads[2], GDB_STEPPED);
+	stand_still(2, GDB_STEPPED);
 	strcat(text, ";c:p3.1");
 	ask(text, "E16");
-}
-
-static void detaching(void **state)
-{
-	(void)state;
-	ask("D;40", "E16");
-	ask("D;2", "OK");
-	assert_int_equal(fake.detached, 1UL << 2);
-	assert_int_equal(fake.resumes, 0);
-	ask("qfThreadInfo", "mp1.1,p1.2,p3.1");
-	ask("Hgp2.1", "E03");
-	packet_n("vCont;c:p3.1", 12);
-	expect_actions(GDB_HOLD, GDB_CONTINUE, GDB_CONTINUE);
-	gdb_stopped(&gdb, threads[3], GDB_STEPPED);
-	fake.action[3] = GDB_HOLD;
-	ask("D;1", "OK");
-	assert_int_equal(fake.resumes, 1);
-	ask("D;3", "OK");
-	assert_int_equal(fake.resumes, 2);
-	expect_actions(GDB_CONTINUE, GDB_CONTINUE, GDB_CONTINUE);
-	assert_false(gdb.attached);
-	ask("m1000,1", "");
-	/* and once more */
-	ask("qSupported", "PacketSize=1000;multiprocess+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+");
-	assert_int_equal(fake.stops, 2);
-	ask("qfThreadInfo", "mp1.1,p1.2,p2.1,p3.1");
-	ask("D", "OK");
-	assert_int_equal(fake.resumes, 3);
 }
 
 int main(void)
@@ -143,7 +118,6 @@ int main(void)
 		cmocka_unit_test_setup(running, set_up_attached),
 		cmocka_unit_test_setup(actions, set_up_attached),
 		cmocka_unit_test_setup(as_many_actions_as_there_is_room_for, set_up_attached),
-		cmocka_unit_test_setup(detaching, set_up_attached),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

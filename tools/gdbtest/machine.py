@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""tools/try-gdb's sessions with the hypervisor itself."""
+import random
+import re
+import signal
+import socket
+import time
+
+from gdbtest.client import ANSWER_SECONDS, Gdb, STEPS, Umbra, fail, free_port, symbol
+
+NOISE_BYTES = 1 << 16
+STOPS = {"qemu": 1000, "bochs": 100}
+STOPS_APART = 0.01 # seconds at most
+
+
+def step_hypervisor(gdb):
+    gdb.do("break exit_io", r"Breakpoint")
+    gdb.do("continue", r"Thread 1\.\d+ .*hit Breakpoint \d+, exit_io")
+    gdb.do("info threads", r"^\* 1\.\d+ .*exit_io")
+    gdb.do("backtrace", r"exit_io", r"runner_cpu_loop")
+    gdb.do("print r->vm->config.name", r'"[ab]"')
+    gdb.do("set scheduler-locking step")
+    for _ in range(STEPS):
+        before = gdb.value("$rip")
+        first, second = re.findall(r"^(?:=> |   )0x([0-9a-f]+)[^\t]*\t(.*)", gdb.do("x/2i $rip"), re.M)
+        gdb.do("stepi")
+        if not re.match(r"(j|call|ret)", first[1]) and gdb.value("$rip") != int(second[0], 16):
+            fail(f"a step from {before:#x} leads elsewhere")
+    gdb.do("continue", r"hit Breakpoint \d+, exit_io")
+    gdb.do("delete")
+    gdb.do("finish", r"Value returned")
+    gdb.do("set scheduler-locking off")
+
+
+def step_over_entry(gdb):
+    """No breakpoint in the VM entry, which is one step, whatever the guest does meanwhile."""
+    run = gdb.value("(unsigned long)guests.backend->run")
+    gdb.do(f"break *{run:#x}", r"Breakpoint")
+    gdb.do("continue", r"Cannot insert breakpoint|Cannot access memory")
+    gdb.do("delete")
+    slice = "vmx_slice" if "vmx" in gdb.do(f"info symbol {run:#x}", r"_run in section") else "svm_slice"
+    text = gdb.do(f"disassemble {slice}", "End of assembler dump")
+    call = int(re.search(r"^ +0x0*([0-9a-f]+) .*call .*_run>", text, re.M)[1], 16)
+    gdb.do(f"tbreak *{call:#x}", r"Temporary breakpoint")
+    gdb.do("continue", r"Temporary breakpoint")
+    gdb.do("set scheduler-locking step")
+    gdb.do("stepi", r"_run \(\)")
+    gdb.do("stepi", r"in run \(")
+    if not call < gdb.value("$rip") < call + 8:
+        fail("a step over the entry leads elsewhere")
+    gdb.do("set scheduler-locking off")
+
+
+def wrong_stub(gdb):
+    """A fault in the stub itself: gdb hears of it, and goes on."""
+    vcpu = f"(*(struct vcpu *){gdb.value('guests.guest[0].vm->vcpu[0]'):#x})"
+    vm = gdb.value(f"{vcpu}.vm")
+    gdb.do(f"set var {vcpu}.vm = (void *)0xdead00000000dead")
+    gdb.do("maint packet qThreadExtraInfo,p2.1", r'received: "E0e"')
+    gdb.do(f"set var {vcpu}.vm = (void *){vm:#x}")
+    gdb.do("info threads", r"2\.1 .*guest a, vCPU 0")
+
+
+def panic(gdb):
+    gdb.do("tbreak exit_io", r"breakpoint")
+    gdb.do("continue", r"exit_io")
+    gdb.do('set var $rdi = (unsigned long)exception_names[1]')
+    gdb.do("set var $rip = host_panic")
+    gdb.do("continue", r"SIGABRT")
+    gdb.do("backtrace", r"#0 .*host_panic", r"runner_cpu_loop")
+    gdb.do("print guests.n", r"= 2")
+
+
+def hypervisor(args):
+    port = free_port()
+    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
+                   "--append", "gdb=wait",
+                   f"{args.build}/guest/ptstorm.elf name=a mem=64M log=wp -- rounds=6",
+                   f"{args.build}/guest/dirty.elf name=b mem=64M"])
+    gdb = Gdb()
+    try:
+        gdb.do("set remotetimeout 100")
+        gdb.do(f"file {args.build}/umbra.elf")
+        gdb.do(f"target remote :{port}", "gdb_stop_park")
+        gdb.do("set schedule-multiple on")
+        wrong_stub(gdb)
+        step_hypervisor(gdb)
+        step_over_entry(gdb)
+        panic(gdb)
+        gdb.do("detach")
+        gdb.end()
+        umbra.end(5, r"PANIC on CPU \d.*#DB debug", r"^UMBRA PANIC")
+    finally:
+        gdb.process.kill()
+        umbra.close()
+
+
+def monitor(args):
+    port = free_port()
+    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--append", "gdb=wait",
+                   f"{args.build}/guest/ptstorm.elf name=v mem=16M log=wp -- rounds=100000",
+                   f"{args.build}/guest/dirty.elf name=b mem=16M log=wp -- pages=512 writes=300 rounds=3"])
+    gdb = Gdb()
+    try:
+        gdb.do("set remotetimeout 100")
+        gdb.do(f"file {args.build}/umbra.elf")
+        gdb.do(f"target remote :{port}")
+        gdb.do("monitor help", r"^help \[COMMAND\] ", r"^quit ")
+        gdb.do("monitor guests", r"^v +runs +1 ", r"^b +runs +1 ")
+        gdb.do("monitor mmu", "^NAME is missing$", "^usage: mmu NAME$")
+        gdb.do("monitor nonsense", "^nonsense is no command; help lists them$")
+        gdb.do("inferior 2")
+        gdb.do(f"file {args.build}/guest/ptstorm.elf64")
+        gdb.do("break image_main")
+        gdb.do("continue", "image_main")
+        gdb.do("monitor vcpus v", r"^v +0 +\d+ +runs +long +[0-9a-f]{16} ")
+        gdb.do(f"monitor walk v {symbol(f'{args.build}/guest/ptstorm.elf64', 'image_main'):#x}", "^the guest: gpa 0x10", "^the shadow: gpa 0x10")
+        gdb.do("monitor rmap v 0x102", "^gfn 0x102: hfn ")
+        gdb.do("monitor audit", "^v: 0 violations$", "^b: 0 violations$")
+        gdb.do("monitor zap v", "^v: zapped$")
+        gdb.do("monitor restart v", "^not while everything stands still$")
+        gdb.do("monitor pause v", "^v: paused$")
+        gdb.do("monitor resume v", "^v: goes on$")
+        gdb.do("monitor dmesg 3", r"^\| ")
+        gdb.do("monitor kill v", "^v: killed$")
+        gdb.do("delete")
+        gdb.do("detach inferiors 2 1", "Inferior 1 .*detached")
+        gdb.end()
+        umbra.end(1, r"^VERDICT v FAIL killed by the monitor", r"^VERDICT b PASS", r"^REPLICA b EQUAL")
+    finally:
+        gdb.process.kill()
+        umbra.close()
+
+
+def storm(args):
+    port, chance, rounds = free_port(), random.Random(1), STOPS[args.on] // 40 + 8
+    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--timeout", "800",
+                   "--append", "gdb=wait audit=continuous",
+                   f"{args.build}/guest/ptstorm.elf name=a mem=32M log=wp vcpus=2 -- rounds={rounds}",
+                   f"{args.build}/guest/dirty.elf name=b mem=32M log=dbit -- rounds={rounds}"])
+    gdb = Gdb()
+    try:
+        gdb.do("set remotetimeout 100")
+        gdb.do(f"target remote :{port}")
+        gdb.do("set schedule-multiple on")
+        for _ in range(STOPS[args.on]):
+            gdb.send("continue")
+            gdb.answer("Continuing.\n")
+            time.sleep(chance.uniform(0, STOPS_APART))
+            gdb.process.send_signal(signal.SIGINT)
+            gdb.expect("SIGINT")
+        gdb.do("info threads", r"2\.1 .*guest a", r"3\.1 .*guest b")
+        gdb.do("detach inferiors 2 3 1", "Inferior 1 .*detached")
+        gdb.end()
+        umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^REPLICA b EQUAL", r"^UMBRA PASS")
+    finally:
+        gdb.process.kill()
+        umbra.close()
+
+
+def noise(args):
+    port = free_port()
+    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
+                   f"{args.build}/guest/ptstorm.elf name=a mem=64M log=wp",
+                   f"{args.build}/guest/insn.elf name=b mem=16M -- fpu=300 watch=off"])
+    try:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                line = socket.create_connection(("localhost", port))
+                break
+            except ConnectionRefusedError:
+                if time.monotonic() > deadline:
+                    fail("no one listens")
+                time.sleep(0.1)
+        line.settimeout(0.1)
+        chance = random.Random(1)
+        for _ in range(NOISE_BYTES // 64):
+            try:
+                line.sendall(bytes(chance.choice(b"$#\x03+-}m0") if chance.random() < 0.3 else chance.randrange(256)
+                                   for _ in range(64)))
+            except TimeoutError:
+                pass
+            except OSError:
+                break
+        umbra.end(0, r"gdb: listening on COM2", r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS")
+        line.close()
+    finally:
+        umbra.close()

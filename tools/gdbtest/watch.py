@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""tools/try-gdb watch: breakpoints and watchpoints that guests do not see. The guest is Umbra's own image of page-table storms, which
+checks its memory and its tables to the end."""
+import re
+
+from gdbtest.client import Gdb, Umbra, fail, free_port, symbol
+
+
+def reach_code(gdb, image):
+    gdb.do(f"tbreak *{symbol(image, 'image_main'):#x}")
+    gdb.do("continue", "Temporary breakpoint")
+    gdb.do("unset tdesc filename")
+    gdb.do(f"file {image}")
+    at = symbol(image, "rand_below")
+    before = gdb.do(f"x/4xb {at:#x}")
+    gdb.do("hbreak rand_below", "Hardware assisted breakpoint")
+    gdb.do("continue", r"hit Breakpoint \d+, .*rand_below")
+    gdb.do("stepi")
+    gdb.do("stepi")
+    if gdb.do(f"x/4xb {at:#x}") != before:
+        fail("the breakpoint is seen in memory")
+    gdb.do("continue", r"hit Breakpoint \d+, .*rand_below")
+    gdb.do("delete")
+
+
+def watch_data(gdb):
+    """The random numbers' state is written by rand_below alone, and often."""
+    gdb.do("watch rand_state", r"Hardware watchpoint \d+: rand_state")
+    for _ in range(3):
+        old, new = re.search(r"Old value = (\d+)\nNew value = (\d+)", gdb.do("continue", r"Old value = \d+"))[1:3]
+        if old == new:
+            fail("a watchpoint stops where nothing has changed")
+    gdb.do("backtrace", r"rand")
+    gdb.do("delete")
+    gdb.do("rwatch rand_state", r"Hardware read watchpoint \d+: rand_state")
+    gdb.do("continue", r"Value = \d+")
+    gdb.do("delete")
+    gdb.do("awatch rand_state", r"Hardware access \(read/write\) watchpoint")
+    gdb.do("continue", r"Value = |Old value = ")
+    gdb.do("delete")
+
+
+def watch(args):
+    image, port = f"{args.build}/guest/ptstorm.elf", free_port()
+    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--timeout", "300",
+                   "--append", "gdb=wait audit=continuous", f"{image} name=a mem=32M log=wp -- rounds=3",
+                   f"{args.build}/guest/dirty.elf name=b mem=32M"])
+    gdb = Gdb()
+    try:
+        gdb.do("set remotetimeout 100")
+        gdb.do(f"file {args.build}/umbra.elf")
+        gdb.do(f"target remote :{port}", "gdb_stop_park")
+        gdb.do("inferior 2", r"Switching to inferior 2")
+        reach_code(gdb, f"{image}64")
+        watch_data(gdb)
+        gdb.do("detach inferiors 2 3 1", "Inferior 1 .*detached")
+        gdb.end()
+        umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^UMBRA PASS")
+    finally:
+        gdb.process.kill()
+        umbra.close()
