@@ -68,6 +68,7 @@ enum gdb_framing { FRAME_IDLE, FRAME_DATA, FRAME_SUM_HIGH, FRAME_SUM_LOW };
 struct gdb {
 	const struct gdb_target *target;
 	bool attached, running;
+	bool still;        /* everything stands still */
 	bool fresh;        /* gdb has just come: nothing stands still for it yet */
 	bool extended;     /* it stays when all processes are let go */
 	bool no_ack;       /* neither side acknowledges packets */

@@ -20,7 +20,7 @@ static int digit(char c)
 void gdb_init(struct gdb *g, const struct gdb_target *target)
 {
 	g->target = target;
-	g->attached = g->running = g->fresh = g->extended = g->no_ack = false;
+	g->attached = g->running = g->still = g->fresh = g->extended = g->no_ack = false;
 	g->detached = g->known = 0;
 	g->wanted = g->resends = 0;
 	g->framing = FRAME_IDLE;

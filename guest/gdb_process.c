@@ -19,32 +19,8 @@ static void release(struct gdb *g)
 	g->attached = false;
 	for (unsigned i = 0; g->target->thread(g->target->context, i, &t); i++)
 		g->target->action(g->target->context, t, GDB_CONTINUE);
+	g->still = false;
 	g->target->resume(g->target->context);
-}
-
-void gdb_attach(struct gdb *g)
-{
-	bool stands_still = g->attached && !g->running;
-
-	g->no_ack = g->extended = g->running = false;
-	g->resends = 0;
-	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;qXfer:threads:read+;qXfer:exec-file:read+;swbreak+;hwbreak+;"
-		"vContSupported+");
-	g->attached = g->fresh = true;
-	g->detached = 0;
-	g->wanted = 0;
-	g->why = GDB_ATTACH;
-	for (unsigned i = 0; i < GDB_PROCESSES; i++)
-		g->mode[i] = GDB_X86_64;
-	if (stands_still)
-		begin_session(g);
-	else
-		g->target->stop(g->target->context);
-}
-
-bool gdb_debugs(const struct gdb *g, unsigned pid)
-{
-	return g->attached && pid < GDB_PROCESSES && g->known >> pid & 1 && !gdb_is_detached(g, pid);
 }
 
 /* gdb hears of processes that have threads, and is to hear of their end. */
@@ -57,12 +33,40 @@ static void note_processes(struct gdb *g)
 			g->known |= 1UL << t.pid;
 }
 
+void gdb_attach(struct gdb *g)
+{
+	bool stands_still = g->still; /* for the gdb before this one, or for the first (gdb=wait) */
+
+	g->no_ack = g->extended = g->running = false;
+	g->resends = 0;
+	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;qXfer:threads:read+;qXfer:exec-file:read+;swbreak+;hwbreak+;"
+		"vContSupported+");
+	g->attached = g->fresh = true;
+	g->detached = 0;
+	g->wanted = 0;
+	g->why = GDB_ATTACH;
+	for (unsigned i = 0; i < GDB_PROCESSES; i++)
+		g->mode[i] = GDB_X86_64;
+	if (!stands_still) {
+		g->target->stop(g->target->context);
+		return;
+	}
+	begin_session(g);
+	note_processes(g);
+}
+
+bool gdb_debugs(const struct gdb *g, unsigned pid)
+{
+	return g->attached && pid < GDB_PROCESSES && g->known >> pid & 1 && !gdb_is_detached(g, pid);
+}
+
 void gdb_stopped(struct gdb *g, struct gdb_thread t, enum gdb_why why)
 {
 	bool waits = g->running;
 
 	if (g->fresh)
 		begin_session(g);
+	g->still = true;
 	g->running = false;
 	note_processes(g);
 	if (g->wanted && !gdb_find(g, (struct gdb_thread){g->wanted, GDB_ANY}, &t)) {

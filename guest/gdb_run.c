@@ -46,6 +46,7 @@ void gdb_exited(struct gdb *g, unsigned pid, uint8_t status)
 	if (!g->running || !gdb_debugs(g, pid))
 		return;
 	g->running = false;
+	g->still = true;
 	g->known &= ~(1UL << pid);
 	g->stopped_thread = g->general = (struct gdb_thread){GDB_ANY, GDB_ANY};
 	gdb_reply_begin(g);
@@ -142,5 +143,6 @@ void gdb_vcont(struct gdb *g, const char *p)
 			target->step_range(target->context, t, todo.start, todo.end);
 	}
 	g->running = true;
+	g->still = false;
 	target->resume(target->context);
 }

@@ -7,10 +7,10 @@ from gdbtest.client import Gdb, Umbra, fail, free_port, symbol
 
 
 def reach_code(gdb, image):
-    gdb.do(f"tbreak *{symbol(image, 'image_main'):#x}")
+    gdb.do(f"file {image}")
+    gdb.do("tbreak image_main")
     gdb.do("continue", "Temporary breakpoint")
     gdb.do("unset tdesc filename")
-    gdb.do(f"file {image}")
     at = symbol(image, "rand_below")
     before = gdb.do(f"x/4xb {at:#x}")
     gdb.do("hbreak rand_below", "Hardware assisted breakpoint")
@@ -27,7 +27,7 @@ def watch_data(gdb):
     """The random numbers' state is written by rand_below alone, and often."""
     gdb.do("watch rand_state", r"Hardware watchpoint \d+: rand_state")
     for _ in range(3):
-        old, new = re.search(r"Old value = (\d+)\nNew value = (\d+)", gdb.do("continue", r"Old value = \d+"))[1:3]
+        old, new = re.search(r"Old value = (\d+)\nNew value = (\d+)", gdb.do("continue", r"Old value = \d+")).groups()
         if old == new:
             fail("a watchpoint stops where nothing has changed")
     gdb.do("backtrace", r"rand")

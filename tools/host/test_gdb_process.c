@@ -57,6 +57,23 @@ static void another_gdb(void **state)
 	assert_int_equal(fake.stops, 2);
 }
 
+/* gdb=wait: what it sets before the machine ever ran is there at the first stop. */
+static void it_stands_still_already(void **state)
+{
+	(void)state;
+	stand_still(0, GDB_ATTACH);
+	ask("qSupported", SUPPORTED);
+	assert_int_equal(fake.stops, 0);
+	assert_int_equal(fake.detached, ALL_PROCESSES);
+	fake.detached = 0;
+	ask("Hgp2.1", "OK");
+	ask("Z0,1010,1", "OK");
+	packet_n("vCont;c", 7);
+	stand_still(2, GDB_BREAKPOINT);
+	assert_int_equal(fake.detached, 0);
+	assert_true(gdb_debugs(&gdb, 2) && gdb_debugs(&gdb, 3));
+}
+
 static void killing(void **state)
 {
 	(void)state;
@@ -194,6 +211,7 @@ int main(void)
 		cmocka_unit_test_setup(another_gdb, set_up_attached),
 		cmocka_unit_test_setup(killing, set_up_attached),
 		cmocka_unit_test_setup(attaching_to_a_process, set_up_attached),
+		cmocka_unit_test_setup(it_stands_still_already, set_up),
 		cmocka_unit_test_setup(a_stop_of_what_was_let_go, set_up_attached),
 		cmocka_unit_test_setup(extended, set_up_attached),
 		cmocka_unit_test_setup(ends_that_are_news, set_up_attached),
