@@ -135,8 +135,11 @@ void vmx_state_write(struct vcpu *v)
 	if (changed & VCPU_FLOW) {
 		vmwrite(VMCS_GUEST_RFLAGS, v->rflags);
 		x->may_block |= v->nmi_blocked;
-		if (!v->interrupt_shadow)
+		if (!v->interrupt_shadow) {
 			vmwrite(VMCS_INTERRUPTIBILITY, v->nmi_blocked ? BLOCKING_NMI : 0);
+			/* Bochs leaves BS of an instruction that exits and is carried out here: its #DB is queued here too, or gdb's. */
+			vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) & ~(uint64_t)PENDING_DEBUG_BS);
+		}
 	}
 	if (changed & VCPU_CR2)
 		write_cr2(v->cr2);
