@@ -3,6 +3,7 @@
  * then instructions until there is another, or something is asked of this CPU. */
 #include "guest/interpret.h"
 #include "guest/msr.h"
+#include "hv/gdb_stub.h"
 #include "hv/operand.h"
 
 #define TURN 64 /* instructions at most before interrupts are looked at again */
@@ -78,6 +79,10 @@ enum runner_next exit_interpret(struct runner *r, struct exit *e)
 		next = follow(r, e, interpret_event(v, &m.data, &f), &i, &f);
 	while (next == NEXT_ENTER && goes_on(r) && left--) {
 		e->reason = EXIT_INTERPRET;
+		if (v->mmu.mmu->guards.n && gdb_guard_code(r)) {
+			next = NEXT_YIELD;
+			break;
+		}
 		next = follow(r, e, interpret(v, &m, &i, &f), &i, &f);
 	}
 	if (v->window && vcpu_interruptible(v)) { /* as an exit would have said */

@@ -23,19 +23,24 @@ static unsigned operand_bytes(struct vcpu *v)
 	return decoded == INSN_OK && i.bytes ? i.bytes : BYTES_UNKNOWN;
 }
 
+bool gdb_guard_code(struct runner *r)
+{
+	enum gdb_watch watch = gdb_watch_code(r->v);
+
+	if (watch != GDB_WATCH_NONE)
+		gdb_stub_watched(r->v, watch, 0);
+	return watch != GDB_WATCH_NONE;
+}
+
 enum runner_next gdb_guard_stop(struct runner *r, struct exit *e)
 {
 	uint64_t a = e->page_fault.gva.v;
 	struct vcpu *v = r->v;
 	struct vcpu_step *s = &v->step;
-	enum gdb_watch watch;
 
 	guests.backend->fetch(v, VCPU_ALL);
-	watch = e->page_fault.error & PF_I ? gdb_watch_code(v) : GDB_WATCH_NONE;
-	if (watch != GDB_WATCH_NONE) {
-		gdb_stub_watched(v, watch, a);
+	if (e->page_fault.error & PF_I && gdb_guard_code(r))
 		return NEXT_YIELD;
-	}
 	if (!pause_others(r))
 		return pause_hold(r, e);
 	s->watch = GDB_WATCH_NONE;

@@ -28,6 +28,8 @@ void gdb_stub_watched(const struct vcpu *v, unsigned kind, uint64_t a);
 
 /* gdb_guard.c: the page fault of exit e, MMU_GUARD. */
 enum runner_next gdb_guard_stop(struct runner *r, struct exit *e);
+/* The next instruction is about to be interpreted. True: gdb has a breakpoint there, and everything is to stop. */
+bool gdb_guard_code(struct runner *r);
 /* In r's slice, after an exit that led to `next`: are guards open for r, and is that over? True: so is the slice's step, and gdb
  * wanted none, or has been told already. */
 bool gdb_guard_after(struct runner *r, enum runner_next next);

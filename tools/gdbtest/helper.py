@@ -78,24 +78,27 @@ def check_shadow(gdb):
 
 
 def check_place(gdb, name, process, *patterns):
-    """Where the walk of its PC leads is where the guest's code lies. Returns the gfn and what is printed."""
-    text = gdb.do(f"umbra walk {name} $pc", r"^level +guest +shadow", r"^rights: guest W[-U]X, shadow .[-U]X", *patterns)
+    """Where the walk of its stack pointer leads is where the guest's stack lies. (The page of PC, where gdb has a breakpoint, has no
+    shadow.) Returns the gfn and what is printed."""
+    text = gdb.do(f"umbra walk {name} $sp", r"^level +guest +shadow", r"^rights: guest W[-U]X, shadow .[-U]X", *patterns)
     gfn, hfn, found = re.search(r"^the guest: gfn (0x\w+), hfn (0x\w+)\nthe shadow: hfn (0x\w+)$", text, re.M).groups()
     if hfn != found:
         fail("one address, two pages")
-    pc = gdb.value("$pc")
-    code = gdb.value("*(unsigned *)$pc")
-    there, = hypervisor(gdb, f"*(unsigned *){(int(hfn, 16) << 12) + (pc & 0xfff):#x}", back=process)
-    if code != there:
-        fail("the guest's code lies elsewhere")
+    sp = gdb.value("$sp") & ~7
+    top = gdb.value("*(unsigned *)((unsigned long)$sp & ~7ul)")
+    there, = hypervisor(gdb, f"*(unsigned *){(int(hfn, 16) << 12) + (sp & 0xfff):#x}", back=process)
+    if top != there:
+        fail("the guest's stack lies elsewhere")
     return gfn, text
 
 
 def check_walk(gdb):
     """Returns a gfn, and the entry of the shadow that maps it: its index and value."""
     gdb.do("umbra walk a 0x7fffffffffff", r"^4 .*not present", r"^the guest: a fault of its own", r"^the shadow: has nothing")
-    gfn, text = check_place(gdb, "a", 2, r"^4 +gfn .* P W .*link P W U")
-    gdb.do("umbra walk a $rip 0", r"^rights: guest W-X, shadow .-X")
+    check_place(gdb, "a", 2, r"^4 +gfn .* P W .*link P W U")
+    # used with paging off too: two shadow pages map it
+    text = gdb.do("umbra walk a &boot_magic 0", r"^rights: guest W-X, shadow .-X")
+    gfn = re.search(r"^the guest: gfn (0x\w+)", text, re.M)[1]
     return gfn, re.search(r"^1 .*\[(\d+)\]: (0x\w+) 4K", text, re.M).groups()
 
 
@@ -238,6 +241,7 @@ def helper(args):
         check_start(gdb)
         gdb.do("inferior 2", r"Switching to inferior 2")
         gdb.do("unset tdesc filename")
+        gdb.do(f"break *{symbol(f'{image}64', 'rand_below'):#x}")  # now, for what it makes guarded takes the whole shadow
         break_64_bit(gdb, f"{image}64")
         check(gdb)
         check_narrow(gdb, symbol(f"{args.build}/guest/modes.elf64", "op_cr3"))

@@ -114,7 +114,8 @@ def monitor(args):
         gdb.do("break image_main")
         gdb.do("continue", "image_main")
         gdb.do("monitor vcpus v", r"^v +0 +\d+ +runs +long +[0-9a-f]{16} ")
-        gdb.do(f"monitor walk v {symbol(f'{args.build}/guest/ptstorm.elf64', 'image_main'):#x}", "^the guest: gpa 0x10", "^the shadow: gpa 0x10")
+        stack = symbol(f"{args.build}/guest/ptstorm.elf64", "stack_top") - 8
+        gdb.do(f"monitor walk v {stack:#x}", "^the guest: gpa 0x10b", "^the shadow: gpa 0x10b")
         gdb.do("monitor rmap v 0x102", "^gfn 0x102: hfn ")
         gdb.do("monitor audit", "^v: 0 violations$", "^b: 0 violations$")
         gdb.do("monitor zap v", "^v: zapped$")
