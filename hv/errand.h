@@ -14,7 +14,7 @@ extern atomic32 errand_cpu; /* 1 + the CPU that is at it; 0: none is */
 void errand_ask(unsigned cpu, bool (*step)(void *argument), void *argument);
 /* No more steps are wanted: it will soon be over. CPU 0. */
 void errand_drop(void);
-/* Is it over? What it did is then seen here. CPU 0. */
+/* Is it over? What it did is then seen on CPU 0. */
 static inline bool errand_over(void)
 {
 	return !load_acquire(&errand_cpu); /* partner: errand_poll */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU at a page that is guarded for gdb (guest/gdb_watch.h). What gdb watches there stops everything; any other instruction
  * goes through: the other vCPUs of the guest are asked to stand still, the guards are open for this one, and it makes a single
- * step. That ends early where the guest's own handler is about to run, or it halts; the instruction then meets the guard again. An
- * event whose delivery meets a guard has them open until the next exit. */
+ * step. That ends early where the guest's own handler is about to run, or it halts; the instruction then meets the guard again. One
+ * that clears RFLAGS.TF (SYSCALL, INT n) ends it at the next exit, as does an event whose delivery meets a guard. */
 #include "guest/gdb_guest.h"
 #include "guest/gdb_watch.h"
 #include "hv/fetch.h"
@@ -49,6 +49,7 @@ enum runner_next gdb_guard_stop(struct runner *r, struct exit *e)
 	mmu_guard_open(&v->mmu);
 	s->guard = true;
 	s->done = false;
+	v->repeats = 0; /* it gets on */
 	if (!s->on && v->event.type == EVENT_NONE) {
 		gdb_guest_step(v);
 		s->wanted = false;
@@ -73,10 +74,14 @@ bool gdb_guard_after(struct runner *r, enum runner_next next)
 {
 	struct vcpu *v = r->v;
 	struct vcpu_step *s = &v->step;
-	bool watched = s->done && s->watch != GDB_WATCH_NONE;
+	bool watched;
 
-	if (!s->guard || !(s->done || !s->on || v->event.type != EVENT_NONE || next == NEXT_HALT || next == NEXT_END))
+	if (!s->guard)
 		return false;
+	guests.backend->fetch(v, VCPU_FLOW);
+	if (!(s->done || !s->on || !(v->rflags & RFLAGS_TF) || v->event.type != EVENT_NONE || next == NEXT_HALT || next == NEXT_END))
+		return false;
+	watched = s->watch != GDB_WATCH_NONE && (s->done || !(v->rflags & RFLAGS_TF));
 	guests.backend->fetch(v, VCPU_ALL);
 	gdb_guard_over(r);
 	if (watched)

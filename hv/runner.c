@@ -139,6 +139,18 @@ static void stop(struct runner *r)
 		CHECK(apic_send_kick(cpu_get(guests.walker_cpu)->apic_id));
 }
 
+/* A person has it pause, or had until now; that is no time of its limit's. True: it still does. */
+static __attribute__((noinline)) bool paused(struct runner *r, uint64_t now)
+{
+	if (pause_by_person(r->guest)) {
+		r->paused_since = r->paused_since ? r->paused_since : now;
+		return true;
+	}
+	r->vm->started += now - r->paused_since;
+	r->paused_since = 0;
+	return false;
+}
+
 /* What time brings to a guest: its devices' timers, its limit. Returns when to look again. */
 static uint64_t runner_time(struct runner *r, uint64_t now)
 {
@@ -146,13 +158,9 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 
 	if (!r->vm->started)
 		r->vm->started = now;
-	if (pause_by_person(r->guest)) {
-		r->paused_since = r->paused_since ? r->paused_since : now;
-	} else if (r->paused_since) {
-		r->vm->started += now - r->paused_since;
-		r->paused_since = 0;
-	}
-	if (limit && !r->paused_since) {
+	if (__builtin_expect(pause_by_person(r->guest) || r->paused_since, 0) && paused(r, now))
+		limit = 0;
+	if (limit) {
 		over = r->vm->started + us_ticks(limit);
 		if (now >= over)
 			vm_end_fail(r->vm, "limit: ran %lu s", limit / MICROSECONDS);
@@ -220,7 +228,8 @@ static uint64_t turn(struct cpu_loop *l, uint64_t now)
 	watch(l, now);
 	if (host_cpu() == guests.walker_cpu)
 		next = earlier(next, walker_poll(now));
-	next = earlier(next, errand_poll());
+	if (!errand_over())
+		next = earlier(next, errand_poll());
 	if (host_cpu() == 0) {
 		next = earlier(next, table_poll(now));
 		next = earlier(next, input_poll(now));

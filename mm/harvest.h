@@ -17,6 +17,12 @@ struct harvest {
 	uint64_t ticks;     /* TSC ticks of the walk */
 };
 
+/* log.c: log_harvest() and log_start() for who has the turn. */
+void log_harvest_held(struct mmu *m, struct log_round *r);
+void log_start_held(struct mmu *m);
+/* log_map.c: what a harvest has taken is on the map too. */
+void log_map_draw(struct mmu *m);
+
 /* dbit.c: walks every leaf table; each leaf loses the bits `clear` (SPTE_D, or SPTE_W | SPTE_D), a large one W too, and
  * where D was set, the dirty bits are. Outside sections and locks. */
 void dbit_walk(struct harvest *h, uint64_t clear);

@@ -233,7 +233,7 @@ static void protect_slots(struct harvest *h)
 	h->ticks += host_clock() - start;
 }
 
-static void hand_on(struct slot *s, bool map)
+static void hand_on(struct slot *s)
 {
 	for (uint64_t w = 0; w < s->words; w++) {
 		uint64_t bits = load_relaxed(&s->bits[SLOT_TAKEN][w]);
@@ -242,8 +242,6 @@ static void hand_on(struct slot *s, bool map)
 			continue;
 		fetch_or_seq(&s->bits[SLOT_COPY][w], bits); /* partner: replica.c takes them without the turn */
 		store_relaxed(&s->bits[SLOT_SINCE][w], load_relaxed(&s->bits[SLOT_SINCE][w]) | bits);
-		if (map)
-			store_relaxed(&s->bits[SLOT_MAP][w], load_relaxed(&s->bits[SLOT_MAP][w]) | bits);
 	}
 }
 
@@ -305,7 +303,7 @@ static void change_mode(struct harvest *h, bool by_dbit)
 }
 
 /* A round; the caller has the turn. */
-static void harvest(struct mmu *m, struct log_round *r)
+void log_harvest_held(struct mmu *m, struct log_round *r)
 {
 	struct harvest h = {.mmu = m, .slots = load_acquire(&m->slots)};
 	bool by_dbit = log_choose(m);
@@ -329,7 +327,9 @@ static void harvest(struct mmu *m, struct log_round *r)
 	if (h.pages || h.cleared)
 		tlb_flush(m);
 	for (unsigned i = 0; h.pages && i < h.slots; i++)
-		hand_on(&m->slot[i], m->map);
+		hand_on(&m->slot[i]);
+	if (m->map && h.pages)
+		log_map_draw(m);
 	if (log_test.stop_ticks)
 		compare_watches(m, before, during, stand_still(m));
 	count(&h, r);
@@ -342,7 +342,7 @@ enum log_outcome log_harvest(struct mmu *m, struct log_round *r)
 		return LOG_OFF;
 	if (!log_turn_take(m))
 		return LOG_BUSY;
-	harvest(m, r);
+	log_harvest_held(m, r);
 	log_turn_end(m);
 	return LOG_DONE;
 }
@@ -353,7 +353,7 @@ void log_set_mode(struct mmu *m, enum log_mode mode)
 	store_relaxed(&m->by_dbit, mode == LOG_DBIT); /* nobody else looks at it yet */
 }
 
-static void start(struct mmu *m)
+void log_start_held(struct mmu *m)
 {
 	/* The mode first, then the bits: whatever was opened without protection is dirty now (log.pml). */
 	if (fetch_add_seq(&m->logging, 1) == 0)
@@ -366,7 +366,7 @@ enum log_outcome log_start(struct mmu *m)
 {
 	if (!log_turn_take(m))
 		return LOG_BUSY;
-	start(m);
+	log_start_held(m);
 	log_turn_end(m);
 	return LOG_DONE;
 }
@@ -385,7 +385,7 @@ enum log_outcome log_view_start(struct mmu *m)
 	if (!log_turn_take(m))
 		return LOG_BUSY;
 	if (!m->view)
-		start(m);
+		log_start_held(m);
 	m->view = true;
 	/* the first harvest after a start reports every page, whoever else is logging */
 	for (unsigned i = 0; i < load_acquire(&m->slots); i++)
@@ -402,7 +402,7 @@ enum log_outcome log_view_harvest(struct mmu *m, uint64_t *pages)
 		log_turn_end(m);
 		return LOG_OFF;
 	}
-	harvest(m, 0);
+	log_harvest_held(m, 0);
 	*pages = 0;
 	for (unsigned i = 0; i < load_acquire(&m->slots); i++) {
 		struct slot *s = &m->slot[i];
@@ -439,60 +439,4 @@ bool log_view_test(struct mmu *m, gfn_t f)
 		return false;
 	i = slot_index(s, f);
 	return load_relaxed(&s->bits[SLOT_VIEW][i / 64]) >> (i % 64) & 1;
-}
-
-/* The map's bits go; how many there were. */
-static uint64_t forget_map(struct mmu *m)
-{
-	uint64_t pages = 0;
-
-	for (unsigned i = 0; i < load_acquire(&m->slots); i++)
-		for (uint64_t w = 0; w < m->slot[i].words; w++) {
-			pages += slot_count(load_relaxed(&m->slot[i].bits[SLOT_MAP][w]));
-			store_relaxed(&m->slot[i].bits[SLOT_MAP][w], 0);
-		}
-	return pages;
-}
-
-enum log_outcome log_map_start(struct mmu *m)
-{
-	if (!log_turn_take(m))
-		return LOG_BUSY;
-	if (!m->map)
-		start(m);
-	m->map = true;
-	harvest(m, 0);
-	forget_map(m);
-	log_turn_end(m);
-	return LOG_DONE;
-}
-
-enum log_outcome log_map_harvest(struct mmu *m, struct log_round *r, uint64_t *pages)
-{
-	bool on;
-
-	if (!log_turn_take(m))
-		return LOG_BUSY;
-	on = m->map;
-	if (on) {
-		harvest(m, r);
-		*pages = forget_map(m);
-	}
-	log_turn_end(m);
-	return on ? LOG_DONE : LOG_OFF;
-}
-
-enum log_outcome log_map_stop(struct mmu *m)
-{
-	bool on;
-
-	if (!log_turn_take(m))
-		return LOG_BUSY;
-	on = m->map;
-	if (on)
-		fetch_sub_seq(&m->logging, 1);
-	m->map = false;
-	forget_map(m);
-	log_turn_end(m);
-	return on ? LOG_DONE : LOG_OFF;
 }
