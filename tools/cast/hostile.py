@@ -24,7 +24,8 @@ BOCHS_SLOWER = 6
 BZIMAGE_VERSION = 0x20e  # where the 16-bit offset of the kernel's version is, counted from 0x200
 VERDICT = re.compile(r"^VERDICT (\S+) (.*)$", re.M)
 PRINTED = re.compile(rf"^{BAD}\| .*?hostile: (seed \d+|(?:user|kernel) .*)$", re.M)
-WRONG = re.compile(r"^.*(?:violation|PANIC|umbra: panic).*$", re.M)
+# of the hypervisor, not of a guest, "name| text"
+WRONG = re.compile(r"^(?!\w+\| ).*(?:violation|PANIC|umbra: panic).*$", re.M)
 
 
 def kernel_release(image):

@@ -9,7 +9,7 @@ import time
 from gdbtest.client import ANSWER_SECONDS, Gdb, STEPS, Umbra, fail, free_port, symbol
 
 NOISE_BYTES = 1 << 16
-STOPS = {"qemu": 1000, "bochs": 100}
+STOPS = {"qemu": 300, "bochs": 100}
 STOPS_APART = 0.01 # seconds at most
 
 
@@ -134,7 +134,7 @@ def monitor(args):
 
 
 def storm(args):
-    port, chance, rounds = free_port(), random.Random(1), STOPS[args.on] // 40 + 8
+    port, chance, rounds = free_port(), random.Random(1), STOPS[args.on] // 10
     umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--timeout", "800",
                    "--append", "gdb=wait audit=continuous",
                    f"{args.build}/guest/ptstorm.elf name=a mem=32M log=wp vcpus=2 -- rounds={rounds}",
