@@ -239,13 +239,9 @@ void gdb_stub_poll(void)
 
 bool gdb_stub_exception(struct runner *r, struct exit *e)
 {
-	struct vcpu *v = r->v;
-
-	if (!there)
+	if (!there || e->exception.soft)
 		return false;
-	if (e->exception.soft)
-		return false;
-	gdb_guest_debug(v, &e->exception.dr6);
+	gdb_guest_debug(r->v, &e->exception.dr6);
 	return !e->exception.dr6;
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Debian's gdb and a running Umbra, as tools/try-gdb's sessions use them."""
+import contextlib
 import os
 import re
 import signal
@@ -106,14 +107,31 @@ class Gdb:
         self.process.wait(ANSWER_SECONDS)
 
 
+@contextlib.contextmanager
+def debugging(args, *guests, append="gdb=wait", timeout=None):
+    """Umbra with these guests, gdb, which is not connected yet, and the TCP port for that; both are gone at the end."""
+    port = free_port()
+    command = ["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port)]
+    if timeout:
+        command += ["--timeout", str(timeout)]
+    umbra = Umbra([*command, "--append", append, *guests])
+    gdb = Gdb()
+    try:
+        gdb.do("set remotetimeout 100")
+        yield umbra, gdb, port
+    finally:
+        gdb.process.kill()
+        umbra.close()
+
+
 def symbol(path, name):
     listed = subprocess.run(["nm", path], stdout=subprocess.PIPE, text=True, check=True).stdout
     return int(re.search(rf"^([0-9a-f]+) \w {name}$", listed, re.M)[1], 16)
 
 
-def break_in(gdb, *patterns):
+def break_in(gdb, *patterns, after=BREAK_IN_AFTER):
     gdb.send("continue")
     gdb.answer("Continuing.\n")
-    time.sleep(BREAK_IN_AFTER)
+    time.sleep(after)
     gdb.process.send_signal(signal.SIGINT)
     gdb.expect("SIGINT", *patterns)

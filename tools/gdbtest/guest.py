@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import tempfile
 
-from gdbtest.client import END_SECONDS, Gdb, ROOT, STEPS, Umbra, break_in, fail, free_port, symbol
+from gdbtest.client import END_SECONDS, ROOT, STEPS, Umbra, break_in, debugging, fail, free_port, symbol
 
 
 def readme(args):
@@ -125,13 +125,8 @@ def step_lines(gdb):
 
 
 def session(args):
-    image, port = f"{args.build}/guest/ptstorm.elf", free_port()
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
-                   "--append", "gdb=wait",
-                   f"{image} name=a mem=64M log=wp -- rounds=6", f"{args.build}/guest/dirty.elf name=b mem=64M"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    image = f"{args.build}/guest/ptstorm.elf"
+    with debugging(args, f"{image} name=a mem=64M log=wp -- rounds=6", f"{args.build}/guest/dirty.elf name=b mem=64M") as (umbra, gdb, port):
         gdb.do(f"file {args.build}/umbra.elf")
         gdb.do(f"target remote :{port}", "gdb_stop_park")
         look_at_hypervisor(gdb)
@@ -151,20 +146,12 @@ def session(args):
         gdb.do("detach inferiors 2 3 1", "Inferior 2 .*detached", "Inferior 1 .*detached")
         gdb.end()
         umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^UMBRA PASS")
-    finally:
-        gdb.process.kill()
-        umbra.close()
 
 
 def processes(args):
     """gdb lets go of a guest and takes it back, kills another, and stays when it has let all go; without acknowledgements."""
-    image, port = f"{args.build}/guest/ptstorm.elf", free_port()
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
-                   "--append", "gdb=wait", f"{image} name=a mem=64M log=wp -- rounds=6",
-                   f"{args.build}/guest/dirty.elf name=b mem=64M"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    image = f"{args.build}/guest/ptstorm.elf"
+    with debugging(args, f"{image} name=a mem=64M log=wp -- rounds=6", f"{args.build}/guest/dirty.elf name=b mem=64M") as (umbra, gdb, port):
         gdb.do("set remote noack-packet on")
         gdb.do(f"target extended-remote :{port}")
         gdb.do("info threads", r'^\* 1\.1 .*"hypervisor, CPU 0"', r'3\.1 .*"guest b, vCPU 0"')
@@ -188,20 +175,14 @@ def processes(args):
         gdb.do("detach", "Inferior 2 .*detached")
         gdb.end()
         umbra.end(1, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b FAIL killed by gdb")
-    finally:
-        gdb.process.kill()
-        umbra.close()
 
 
 def real_mode(args):
     """The registers and the code of 16-bit modes; the code there is a copy, with CS's base at its start."""
-    image, port, code = f"{args.build}/guest/realmode.elf", free_port(), 0x20000
+    image, code = f"{args.build}/guest/realmode.elf", 0x20000
     offset = {name: symbol(image, name) - symbol(image, "real_code") for name in ("real_leave", "real_arrived")}
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
-                   "--append", "gdb=wait", f"{image} name=a mem=16M -- limits={'on' if args.on == 'bochs' else 'off'}"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    guest = f"{image} name=a mem=16M -- limits={'on' if args.on == 'bochs' else 'off'}"
+    with debugging(args, guest) as (umbra, gdb, port):
         gdb.do(f"cd {args.build}")
         gdb.do(f"target remote :{port}", r"^Reading symbols from .*/umbra\.elf", r"gdb_stop_park")
         gdb.do("inferior 2")
@@ -237,6 +218,3 @@ def real_mode(args):
         gdb.do("detach inferiors 2 1")
         gdb.end()
         umbra.end(0, r"^VERDICT a PASS")
-    finally:
-        gdb.process.kill()
-        umbra.close()

@@ -4,7 +4,7 @@
 Guest a is ptstorm; it stands in rand_below, in 64-bit mode, and is selected. Guest b is modes, and has not run yet."""
 import re
 
-from gdbtest.client import Gdb, Umbra, fail, free_port, symbol
+from gdbtest.client import debugging, fail, symbol
 from gdbtest.guest import break_64_bit
 
 COMMANDS = ["guests", "vcpus", "shadow", "rmap", "log", "ring", "walk", "slabs", "rcu"]
@@ -226,13 +226,9 @@ def check(gdb):
 
 
 def helper(args):
-    image, port = f"{args.build}/guest/ptstorm.elf", free_port()
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
-                   "--append", "gdb=wait", f"{image} name=a mem=64M log=wp -- rounds=2",
-                   f"{args.build}/guest/modes.elf name=b mem=64M"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    image = f"{args.build}/guest/ptstorm.elf"
+    with debugging(args, f"{image} name=a mem=64M log=wp -- rounds=2",
+                   f"{args.build}/guest/modes.elf name=b mem=64M") as (umbra, gdb, port):
         gdb.do("source tools/gdb/umbra.py")
         check_unattached(gdb)
         gdb.do(f"target remote :{port}", "New inferior 2")
@@ -249,6 +245,3 @@ def helper(args):
         gdb.do("detach inferiors 2 3 1", "Inferior 1 .*detached")
         gdb.end()
         umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^UMBRA PASS")
-    finally:
-        gdb.process.kill()
-        umbra.close()

@@ -2,11 +2,10 @@
 """tools/try-gdb's sessions with the hypervisor itself."""
 import random
 import re
-import signal
 import socket
 import time
 
-from gdbtest.client import ANSWER_SECONDS, Gdb, STEPS, Umbra, fail, free_port, symbol
+from gdbtest.client import ANSWER_SECONDS, STEPS, Umbra, break_in, debugging, fail, free_port, symbol
 
 NOISE_BYTES = 1 << 16
 STOPS = {"qemu": 300, "bochs": 100}
@@ -72,14 +71,7 @@ def panic(gdb):
 
 
 def hypervisor(args):
-    port = free_port()
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
-                   "--append", "gdb=wait",
-                   f"{args.build}/guest/ptstorm.elf name=a mem=64M log=wp -- rounds=6",
-                   f"{args.build}/guest/dirty.elf name=b mem=64M"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    with debugging(args, f"{args.build}/guest/ptstorm.elf name=a mem=64M log=wp -- rounds=6", f"{args.build}/guest/dirty.elf name=b mem=64M") as (umbra, gdb, port):
         gdb.do(f"file {args.build}/umbra.elf")
         gdb.do(f"target remote :{port}", "gdb_stop_park")
         gdb.do("set schedule-multiple on")
@@ -90,19 +82,11 @@ def hypervisor(args):
         gdb.do("detach")
         gdb.end()
         umbra.end(5, r"PANIC on CPU \d.*#DB debug", r"^UMBRA PANIC")
-    finally:
-        gdb.process.kill()
-        umbra.close()
 
 
 def monitor(args):
-    port = free_port()
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--append", "gdb=wait",
-                   f"{args.build}/guest/ptstorm.elf name=v mem=16M log=wp -- rounds=100000",
-                   f"{args.build}/guest/dirty.elf name=b mem=16M log=wp -- pages=512 writes=300 rounds=3"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    with debugging(args, f"{args.build}/guest/ptstorm.elf name=v mem=16M log=wp -- rounds=100000",
+                   f"{args.build}/guest/dirty.elf name=b mem=16M log=wp -- pages=512 writes=300 rounds=3") as (umbra, gdb, port):
         gdb.do(f"file {args.build}/umbra.elf")
         gdb.do(f"target remote :{port}")
         gdb.do("monitor help", r"^help \[COMMAND\] ", r"^quit ")
@@ -128,35 +112,21 @@ def monitor(args):
         gdb.do("detach inferiors 2 1", "Inferior 1 .*detached")
         gdb.end()
         umbra.end(1, r"^VERDICT v FAIL killed by the monitor", r"^VERDICT b PASS", r"^REPLICA b EQUAL")
-    finally:
-        gdb.process.kill()
-        umbra.close()
 
 
 def storm(args):
-    port, chance, rounds = free_port(), random.Random(1), STOPS[args.on] // 10
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--timeout", "800",
-                   "--append", "gdb=wait audit=continuous",
-                   f"{args.build}/guest/ptstorm.elf name=a mem=32M log=wp vcpus=2 -- rounds={rounds}",
-                   f"{args.build}/guest/dirty.elf name=b mem=32M log=dbit -- rounds={rounds}"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    chance, rounds = random.Random(1), STOPS[args.on] // 10
+    with debugging(args, f"{args.build}/guest/ptstorm.elf name=a mem=32M log=wp vcpus=2 -- rounds={rounds}",
+                   f"{args.build}/guest/dirty.elf name=b mem=32M log=dbit -- rounds={rounds}",
+                   append="gdb=wait audit=continuous", timeout=800) as (umbra, gdb, port):
         gdb.do(f"target remote :{port}")
         gdb.do("set schedule-multiple on")
         for _ in range(STOPS[args.on]):
-            gdb.send("continue")
-            gdb.answer("Continuing.\n")
-            time.sleep(chance.uniform(0, STOPS_APART))
-            gdb.process.send_signal(signal.SIGINT)
-            gdb.expect("SIGINT")
+            break_in(gdb, after=chance.uniform(0, STOPS_APART))
         gdb.do("info threads", r"2\.1 .*guest a", r"3\.1 .*guest b")
         gdb.do("detach inferiors 2 3 1", "Inferior 1 .*detached")
         gdb.end()
         umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^REPLICA b EQUAL", r"^UMBRA PASS")
-    finally:
-        gdb.process.kill()
-        umbra.close()
 
 
 def noise(args):

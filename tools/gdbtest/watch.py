@@ -3,7 +3,7 @@
 checks its memory and its tables to the end."""
 import re
 
-from gdbtest.client import Gdb, Umbra, fail, free_port, symbol
+from gdbtest.client import debugging, fail, symbol
 
 
 def reach_code(gdb, image):
@@ -41,13 +41,9 @@ def watch_data(gdb):
 
 
 def watch(args):
-    image, port = f"{args.build}/guest/ptstorm.elf", free_port()
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--timeout", "300",
-                   "--append", "gdb=wait audit=continuous", f"{image} name=a mem=32M log=wp -- rounds=3",
-                   f"{args.build}/guest/dirty.elf name=b mem=32M"])
-    gdb = Gdb()
-    try:
-        gdb.do("set remotetimeout 100")
+    image = f"{args.build}/guest/ptstorm.elf"
+    with debugging(args, f"{image} name=a mem=32M log=wp -- rounds=3", f"{args.build}/guest/dirty.elf name=b mem=32M",
+                   append="gdb=wait audit=continuous", timeout=300) as (umbra, gdb, port):
         gdb.do(f"file {args.build}/umbra.elf")
         gdb.do(f"target remote :{port}", "gdb_stop_park")
         gdb.do("inferior 2", r"Switching to inferior 2")
@@ -56,6 +52,3 @@ def watch(args):
         gdb.do("detach inferiors 2 3 1", "Inferior 1 .*detached")
         gdb.end()
         umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^UMBRA PASS")
-    finally:
-        gdb.process.kill()
-        umbra.close()
