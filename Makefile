@@ -261,7 +261,7 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 
 # The emulator and the gdb stub's protocol under AFL++, with sanitizers.
 FUZZED_emulate := $(wildcard guest/insn*.c guest/emulate*.c guest/alu*.c) guest/segment.c guest/vcpu.c
-FUZZED_gdb := $(filter-out guest/gdb_guest%,$(wildcard guest/gdb*.c)) guest/text.c guest/format.c
+FUZZED_gdb := $(filter-out guest/gdb_guest% guest/gdb_watch%,$(wildcard guest/gdb*.c)) guest/text.c guest/format.c
 define fuzz_rule
 $(BUILD)/fuzz_$1: tools/host/fuzz_$1.c $(FUZZED_$1) $(wildcard guest/*.h) | deps-fuzz
 	$$(call say,CC)

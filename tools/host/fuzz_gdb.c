@@ -153,10 +153,11 @@ static bool on_memory_write(void *c, struct gdb_thread t, uint64_t a, const uint
 	return true;
 }
 
-static bool on_breakpoint(void *c, struct gdb_thread t, uint64_t a, bool insert)
+static bool on_breakpoint(void *c, struct gdb_thread t, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert)
 {
-	(void)c, (void)insert;
+	(void)c, (void)n, (void)insert;
 	called(t);
+	promise(kind < GDB_WATCH_NONE, "what is watched is of a kind that there is");
 	return a & 1;
 }
 
