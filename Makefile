@@ -263,7 +263,7 @@ torture: $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 FUZZED_emulate := $(wildcard guest/insn*.c guest/emulate*.c guest/alu*.c) guest/segment.c guest/vcpu.c
 FUZZED_gdb := $(filter-out guest/gdb_guest% guest/gdb_watch%,$(wildcard guest/gdb*.c)) guest/text.c guest/format.c
 define fuzz_rule
-$(BUILD)/fuzz_$1: tools/host/fuzz_$1.c $(FUZZED_$1) $(wildcard guest/*.h) | deps-fuzz
+$(BUILD)/fuzz_$1: tools/host/fuzz_$1.c tools/host/fuzz.h $(FUZZED_$1) $(wildcard guest/*.h) | deps-fuzz
 	$$(call say,CC)
 	$$(Q)AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast -std=gnu11 -g -O2 -Wall -Wextra -I. \
 		-fno-strict-aliasing tools/host/fuzz_$1.c $(FUZZED_$1) -lZydis -o $$@

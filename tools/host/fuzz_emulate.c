@@ -3,14 +3,11 @@
  * guest/emulate.h does not hold. Zydis must know what is decoded, with the same length.
  *
  * Input: mode, 15 bytes of the instruction, the state; what is left says how memory answers. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 #include <Zydis/Zydis.h>
 
 #include "guest/alu.h"
 #include "guest/emulate.h"
+#include "tools/host/fuzz.h"
 
 #define RIP_AT 0x7ffffff0UL
 #define CALLS_MAX (3 * EMULATE_REP_STEP)
@@ -28,14 +25,6 @@ static const uint8_t *answers;
 static size_t answers_left;
 static unsigned calls, stores;
 static bool is_64bit;
-
-static void promise(bool kept, const char *what)
-{
-	if (kept)
-		return;
-	fprintf(stderr, "not kept: %s\n", what);
-	abort();
-}
 
 /* guest/vcpu.c sets vCPUs up for Linux, too; none here is. */
 enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, struct mmu_fault *f)
@@ -152,21 +141,7 @@ static void one(const uint8_t *p, size_t n)
 	carry_out(mode, &in, &i);
 }
 
-__AFL_FUZZ_INIT();
-
 int main(void)
 {
-	const uint8_t *p;
-
-	__AFL_INIT();
-	p = __AFL_FUZZ_TESTCASE_BUF;
-	while (__AFL_LOOP(100000)) {
-		size_t n = (size_t)__AFL_FUZZ_TESTCASE_LEN;
-		uint8_t *exact = malloc(n ? n : 1); /* so that ASan sees its end */
-
-		memcpy(exact, p, n);
-		one(exact, n);
-		free(exact);
-	}
-	return 0;
+	return fuzz(one, 100000);
 }

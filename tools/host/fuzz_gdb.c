@@ -4,12 +4,8 @@
  *
  * Input, in lines: `$` a packet, framed soundly here; `<` bytes as they are; `!x` something stops, `@x` a process ends or begins,
  * as x says. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "guest/gdb.h"
+#include "tools/host/fuzz.h"
 
 #define PIDS 4u
 #define TIDS 2u
@@ -24,14 +20,6 @@ static bool acted[PIDS + 1][TIDS + 1];
 static struct gdb_thread stepping;
 static uint64_t reg[GDB_REGS];
 static uint8_t memory[MEMORY];
-
-static void promise(bool kept, const char *what)
-{
-	if (kept)
-		return;
-	fprintf(stderr, "not kept: %s\n", what);
-	abort();
-}
 
 static int digit(char c)
 {
@@ -327,21 +315,7 @@ static void one(const uint8_t *p, size_t n)
 	}
 }
 
-__AFL_FUZZ_INIT();
-
 int main(void)
 {
-	const uint8_t *p;
-
-	__AFL_INIT();
-	p = __AFL_FUZZ_TESTCASE_BUF;
-	while (__AFL_LOOP(10000)) {
-		size_t n = (size_t)__AFL_FUZZ_TESTCASE_LEN;
-		uint8_t *exact = malloc(n ? n : 1); /* so that ASan sees its end */
-
-		memcpy(exact, p, n);
-		one(exact, n);
-		free(exact);
-	}
-	return 0;
+	return fuzz(one, 10000);
 }
