@@ -87,6 +87,19 @@ enum gdb_watch gdb_watch_code(const struct vcpu *v)
 	return GDB_WATCH_NONE;
 }
 
+bool gdb_watch_passes(const struct vcpu *v)
+{
+	uint64_t rip = gdb_guest_linear_rip(v);
+	bool page = false;
+
+	for (const struct watch *w = watches; w < watches + GDB_WATCHES; w++) {
+		if (w->mmu == v->mmu.mmu && (!is_code(w) || w->at == rip))
+			return false;
+		page |= on_page(w, v->mmu.mmu, rip & ~(PAGE_SIZE - 1));
+	}
+	return page;
+}
+
 enum gdb_watch gdb_watch_data(const struct mmu *m, uint64_t a, unsigned bytes, bool write, uint64_t *at)
 {
 	for (const struct watch *w = watches; w < watches + GDB_WATCHES; w++) {

@@ -25,6 +25,8 @@ void gdb_watch_forget(struct mmu *m);
 
 /* What the vCPU's next instruction is watched by, GDB_WATCH_CODE or _HARD, or GDB_WATCH_NONE. VCPU_SEGMENTS must not be stale. */
 enum gdb_watch gdb_watch_code(const struct vcpu *v);
+/* Is that one of a page where code is watched, but not there, and none of the guest's data? */
+bool gdb_watch_passes(const struct vcpu *v);
 /* What an access to `bytes` bytes from a on meets, and (*at) where that begins. */
 enum gdb_watch gdb_watch_data(const struct mmu *m, uint64_t a, unsigned bytes, bool write, uint64_t *at);
 

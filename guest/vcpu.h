@@ -61,7 +61,9 @@ struct vcpu_step {
 	bool left_behind; /* TF may come back from a frame on the guest's stack */
 	bool wanted;      /* gdb wants it; else it only leads through guarded pages */
 	bool guard;       /* which are open for it, while the other vCPUs stand still (hv/gdb_guard.c) */
+	bool again;       /* the slice goes on: it ended for the guards alone */
 	uint8_t watch;    /* enum gdb_watch: what it meets there */
+	uint16_t left;    /* instructions that the guards may stay open for */
 	uint64_t watch_at;
 	uint64_t start, end; /* it goes on from here, linear addresses; none when equal */
 };

@@ -73,7 +73,7 @@ NOINLINE static enum runner_next exception(struct runner *r, struct exit *e)
 	struct vcpu *v = r->v;
 
 	if (e->exception.vector == VECTOR_DB && gdb_stub_exception(r, e))
-		return NEXT_YIELD;
+		return NEXT_ENTER;
 	if (e->exception.soft) {
 		vcpu_set_event(v, (struct event){
 			.type = EVENT_SOFT_EXCEPTION, .vector = e->exception.vector, .length = e->length});

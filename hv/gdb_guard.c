@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU at a page that is guarded for gdb (guest/gdb_watch.h). What gdb watches there stops everything; any other instruction
  * goes through: the other vCPUs of the guest are asked to stand still, the guards are open for this one, and it makes a single
- * step. That ends early where the guest's own handler is about to run, or it halts; the instruction then meets the guard again. One
+ * step, or some more while it stays among watched code and nothing of the guest's data is watched. A step ends early where the guest's own handler is about to run, or it halts; the instruction then meets the guard again. One
  * that clears RFLAGS.TF (SYSCALL, INT n) ends it at the next exit, as does an event whose delivery meets a guard. */
 #include "guest/gdb_guest.h"
 #include "guest/gdb_watch.h"
@@ -10,6 +10,7 @@
 #include "hv/pause.h"
 
 #define BYTES_UNKNOWN 64 /* of an operand, at most */
+#define STEPS 200        /* while guards are open; interrupts wait, and so do the other vCPUs */
 
 /* Bytes that the instruction at RIP accesses at once. */
 static unsigned operand_bytes(struct vcpu *v)
@@ -47,8 +48,9 @@ enum runner_next gdb_guard_stop(struct runner *r, struct exit *e)
 	if (!(e->page_fault.error & PF_I))
 		s->watch = (uint8_t)gdb_watch_data(v->mmu.mmu, a, operand_bytes(v), e->page_fault.error & PF_W, &s->watch_at);
 	mmu_guard_open(&v->mmu);
-	s->guard = true;
+	s->guard = s->again = true;
 	s->done = false;
+	s->left = STEPS;
 	v->repeats = 0; /* it gets on */
 	if (!s->on && v->event.type == EVENT_NONE) {
 		gdb_guest_step(v);
@@ -70,6 +72,23 @@ void gdb_guard_over(struct runner *r)
 	pause_over(r);
 }
 
+/* The next instruction may go through the guards that are open as well. */
+static bool passes_on(struct vcpu *v, enum runner_next next)
+{
+	struct vcpu_step *s = &v->step;
+
+	if (!s->on || !s->done || s->wanted || next != NEXT_ENTER || v->event.type != EVENT_NONE || !s->left)
+		return false;
+	s->left--;
+	guests.backend->fetch(v, VCPU_RIP | VCPU_SEGMENTS);
+	if (!gdb_watch_passes(v))
+		return false;
+	gdb_guest_step_end(v);
+	gdb_guest_step(v);
+	s->wanted = false;
+	return true;
+}
+
 bool gdb_guard_after(struct runner *r, enum runner_next next)
 {
 	struct vcpu *v = r->v;
@@ -81,10 +100,13 @@ bool gdb_guard_after(struct runner *r, enum runner_next next)
 	guests.backend->fetch(v, VCPU_FLOW);
 	if (!(s->done || !s->on || !(v->rflags & RFLAGS_TF) || v->event.type != EVENT_NONE || next == NEXT_HALT || next == NEXT_END))
 		return false;
+	if (passes_on(v, next))
+		return false;
 	watched = s->watch != GDB_WATCH_NONE && (s->done || !(v->rflags & RFLAGS_TF));
 	guests.backend->fetch(v, VCPU_ALL);
 	gdb_guard_over(r);
 	if (watched)
 		gdb_stub_watched(v, s->watch, s->watch_at);
+	s->again = !watched && !s->wanted && next == NEXT_ENTER;
 	return watched || !s->wanted;
 }

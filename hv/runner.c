@@ -114,10 +114,13 @@ static void slice(struct runner *r)
 	guests.backend->load(r->v);
 	if (r->v->pv.slices)
 		pv_slice_begin(r->v);
-	if (r->v->step.on || r->v->step.guard)
-		slice_step(r);
-	else if (pause_held(r) == NEXT_ENTER)
-		guests.backend->slice(r);
+	do {
+		r->v->step.again = false;
+		if (r->v->step.on || r->v->step.guard)
+			slice_step(r);
+		else if (pause_held(r) == NEXT_ENTER)
+			guests.backend->slice(r);
+	} while (__builtin_expect(r->v->step.again, 0) && !runner_asked());
 	if (r->v->pv.slices)
 		pv_slice_end(r->v);
 }

@@ -255,8 +255,17 @@ static void breakpoints(void **state)
 	assert_true(guarded(VIRTUAL));
 	v->rip = VIRTUAL + 1;
 	assert_int_equal(gdb_watch_code(v), GDB_WATCH_CODE);
+	assert_false(gdb_watch_passes(v));
 	v->rip = VIRTUAL;
 	assert_int_equal(gdb_watch_code(v), GDB_WATCH_NONE);
+	assert_true(gdb_watch_passes(v));
+	v->rip = VIRTUAL + PAGE_SIZE;
+	assert_false(gdb_watch_passes(v));
+	v->rip = VIRTUAL + PAGE_SIZE - 1;
+	assert_true(gdb_watch_passes(v));
+	assert_true(gdb_watch(m, GDB_WATCH_READ, VIRTUAL + 5 * PAGE_SIZE, 1, true));
+	assert_false(gdb_watch_passes(v));
+	assert_true(gdb_watch(m, GDB_WATCH_READ, VIRTUAL + 5 * PAGE_SIZE, 1, false));
 	v->rip = VIRTUAL + 9;
 	assert_int_equal(gdb_watch_code(v), GDB_WATCH_CODE_HARD);
 	assert_true(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, false));
