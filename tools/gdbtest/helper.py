@@ -58,7 +58,7 @@ def check_guests(gdb):
     if int(re.search(r"^a .* (\d+)/1024", text, re.M)[1]) != used:
         fail(f"{used} shadow pages are in use")
     rip = gdb.value("$rip")
-    text = gdb.do("umbra vcpus", rf"^a +0 +runnable +64-bit, paging long +\d +{rip:#x} +\d+ +\d+ page fault", r"^b +0 ")
+    text = gdb.do("umbra vcpus", rf"^a +0 +runnable +64-bit, paging long +\d +{rip:#x} +\d+ .*\b\d+ page fault", r"^b +0 ")
     if "\nb " in gdb.do("umbra vcpus a", r"^a +0 "):
         fail("guest b is not a")
     faults, = hypervisor(gdb, "guests.guest[0].vm->vcpu[0]->exits[EXIT_PAGE_FAULT].v")
