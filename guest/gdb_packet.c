@@ -6,6 +6,11 @@
 #define ESCAPE '}'
 #define ESCAPE_BIT 0x20
 #define RESENDS 8 /* of a packet that does not get through: the line may be noise */
+/* x*N is x and N - 29 more of it, N a printable character: a serial line is slow, and registers and memory are full of zeros. */
+#define REPEATED '*'
+#define REPEATS_BASE 29
+#define REPEATS_LEAST 3
+#define REPEATS_MOST (size_t)('~' - REPEATS_BASE)
 
 static const char digits[] = "0123456789abcdef";
 
@@ -173,10 +178,43 @@ void gdb_reply_thread(struct gdb *g, struct gdb_thread t)
 	gdb_reply_number(g, t.tid);
 }
 
+/* How often the character at p comes again at once, at most up to end. What tells that may have no meaning of its own on the line. */
+static size_t repeats(const char *p, const char *end)
+{
+	size_t n = 0;
+	char c;
+
+	while (n < REPEATS_MOST && p + n + 1 < end && p[n + 1] == *p)
+		n++;
+	for (c = (char)(n + REPEATS_BASE); n >= REPEATS_LEAST && (c == '#' || c == '$' || c == '+' || c == '-'); c--)
+		n--;
+	return n >= REPEATS_LEAST ? n : 0;
+}
+
+/* In place. */
+static void shorten(struct gdb *g)
+{
+	const char *end = g->out + g->out_n;
+	char *to = g->out + 1;
+
+	for (const char *p = to; p < end; p++) {
+		size_t n = repeats(p, end);
+
+		*to++ = *p;
+		if (n) {
+			*to++ = REPEATED;
+			*to++ = (char)(n + REPEATS_BASE);
+		}
+		p += n;
+	}
+	g->out_n = (size_t)(to - g->out);
+}
+
 void gdb_reply_end(struct gdb *g)
 {
 	uint8_t sum = 0;
 
+	shorten(g);
 	for (size_t i = 1; i < g->out_n; i++)
 		sum = (uint8_t)(sum + (uint8_t)g->out[i]);
 	g->out[g->out_n++] = '#';

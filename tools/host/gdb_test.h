@@ -20,7 +20,7 @@
 
 static struct gdb gdb;
 static struct fake {
-	char out[OUT];
+	char out[OUT], raw[OUT];
 	size_t out_n;
 	unsigned stops, resumes;
 	uint64_t detached;
@@ -50,12 +50,43 @@ static inline unsigned index_of(struct gdb_thread t)
 	return i;
 }
 
+static inline void put(char c)
+{
+	assert_true(fake.out_n + 1 < OUT);
+	fake.out[fake.out_n++] = c;
+	fake.out[fake.out_n] = 0;
+}
+
+/* What is sent is written to fake.out as gdb takes it, x*N as so many x; fake.raw: as it is. */
 static inline void on_send(void *c, const char *bytes, size_t n)
 {
+	uint8_t sent = 0, sum = 0;
+	char tail[4];
+
 	(void)c;
-	assert_true(fake.out_n + n < OUT);
-	memcpy(fake.out + fake.out_n, bytes, n);
-	fake.out[fake.out_n += n] = 0;
+	snprintf(fake.raw, sizeof fake.raw, "%.*s", (int)n, bytes);
+	if (*bytes != '$') {
+		put(*bytes);
+		assert_int_equal(n, 1);
+		return;
+	}
+	put('$');
+	for (size_t i = 1; i < n - 3; i++) {
+		int again = i + 2 < n - 2 && bytes[i + 1] == '*' ? bytes[i + 2] - 29 : 0;
+		const char *end = bytes + i + (again ? 3 : 1);
+
+		assert_true(again >= 0 && again < 98);
+		for (int k = 0; k <= again; k++, sum = (uint8_t)(sum + (uint8_t)bytes[i]))
+			put(bytes[i]);
+		for (; bytes + i < end; i++)
+			sent = (uint8_t)(sent + (uint8_t)bytes[i]);
+		i--;
+	}
+	sprintf(tail, "#%02x", sent);
+	assert_memory_equal(bytes + n - 3, tail, 3);
+	sprintf(tail, "#%02x", sum);
+	for (unsigned i = 0; i < 3; i++)
+		put(tail[i]);
 }
 static inline void on_stop(void *c) { (void)c, fake.stops++; }
 static inline void on_resume(void *c) { (void)c, fake.resumes++, fake.runs = true; }

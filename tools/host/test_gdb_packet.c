@@ -51,6 +51,34 @@ static void sent_again(void **state)
 	expect("T05thread:p2.1;", false, false);
 }
 
+/* Repeats are shortened, in replies only, by none of the characters that have a meaning on the line. */
+static void repeated(void **state)
+{
+	static const struct {
+		unsigned n;
+		const char *sent;
+	} runs[] = {{1, "0"}, {2, "00"}, {3, "000"}, {4, "0* "}, {5, "0*!"}, {6, "0*\""}, {7, "0*\"0"}, {8, "0*\"00"}, {9, "0*%"},
+		{14, "0**"}, {15, "0**0"}, {16, "0*,"}, {17, "0*,0"}, {18, "0*."}, {98, "0*~"}, {99, "0*~0"}, {102, "0*~0* "}};
+	char want[200];
+
+	(void)state;
+	memset(fake.memory, 0, MEMORY);
+	for (unsigned i = 0; i < sizeof runs / sizeof *runs; i++) {
+		if (runs[i].n % 2) {
+			gdb_reply_begin(&gdb);
+			for (unsigned k = 0; k < runs[i].n; k++)
+				gdb_reply_char(&gdb, '0');
+			gdb_reply_end(&gdb);
+		} else {
+			snprintf(want, sizeof want, "m1000,%x", runs[i].n / 2);
+			packet_n(want, strlen(want));
+		}
+		snprintf(want, sizeof want, "$%s#", runs[i].sent);
+		assert_memory_equal(fake.raw, want, strlen(want));
+		assert_int_equal(strlen(fake.raw), strlen(want) + 2);
+	}
+}
+
 static void without_acknowledgements(void **state)
 {
 	(void)state;
@@ -163,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(damaged_packets, set_up_attached),
 		cmocka_unit_test_setup(sent_again, set_up_attached),
+		cmocka_unit_test_setup(repeated, set_up_attached),
 		cmocka_unit_test_setup(without_acknowledgements, set_up_attached),
 		cmocka_unit_test_setup(break_ins, set_up_attached),
 		cmocka_unit_test_setup(too_long, set_up_attached),
