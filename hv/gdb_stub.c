@@ -216,9 +216,10 @@ bool gdb_stub_interruptible(void)
 
 void gdb_stub_poll(void)
 {
-	uint64_t now = host_clock(), end = now + us_ticks(POLL_US), burst = 0;
+	static uint64_t rests; /* as long as it has listened: CPU 0 has guests, and the line may be noise */
+	uint64_t begun = host_clock(), now, end = begun + us_ticks(POLL_US), burst = 0;
 
-	if (!there)
+	if (!there || begun < rests)
 		return;
 	store_release(&polling, 1);
 	do {
@@ -233,6 +234,7 @@ void gdb_stub_poll(void)
 		}
 	} while (!gdb_stop_wanted() && now < burst && now < end);
 	store_release(&polling, 0); /* partner: gdb_stub_interruptible */
+	rests = now + (now - begun);
 	if (gdb.running && next_ended() < GDB_PROCESSES)
 		gdb_stop_request();
 }

@@ -2,12 +2,9 @@
 """tools/try-gdb's sessions with the hypervisor itself."""
 import random
 import re
-import socket
-import time
 
-from gdbtest.client import ANSWER_SECONDS, STEPS, Umbra, break_in, debugging, fail, free_port, symbol
+from gdbtest.client import STEPS, break_in, debugging, fail, symbol
 
-NOISE_BYTES = 1 << 16
 STOPS = {"qemu": 300, "bochs": 100}
 STOPS_APART = 0.01 # seconds at most
 
@@ -127,34 +124,3 @@ def storm(args):
         gdb.do("detach inferiors 2 3 1", "Inferior 1 .*detached")
         gdb.end()
         umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^REPLICA b EQUAL", r"^UMBRA PASS")
-
-
-def noise(args):
-    port = free_port()
-    umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port),
-                   f"{args.build}/guest/ptstorm.elf name=a mem=64M log=wp",
-                   f"{args.build}/guest/insn.elf name=b mem=16M -- fpu=300 watch=off"])
-    try:
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while True:
-            try:
-                line = socket.create_connection(("localhost", port))
-                break
-            except ConnectionRefusedError:
-                if time.monotonic() > deadline:
-                    fail("no one listens")
-                time.sleep(0.1)
-        line.settimeout(0.1)
-        chance = random.Random(1)
-        for _ in range(NOISE_BYTES // 64):
-            try:
-                line.sendall(bytes(chance.choice(b"$#\x03+-}m0") if chance.random() < 0.3 else chance.randrange(256)
-                                   for _ in range(64)))
-            except TimeoutError:
-                pass
-            except OSError:
-                break
-        umbra.end(0, r"gdb: listening on COM2", r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS")
-        line.close()
-    finally:
-        umbra.close()
