@@ -94,7 +94,8 @@ static const char sse_types[] = "<vector id=\"v4f\" type=\"ieee_single\" count=\
 	"<field name=\"PM\" start=\"12\" end=\"12\"/><field name=\"RC\" start=\"13\" end=\"14\"/>"
 	"<field name=\"FZ\" start=\"15\" end=\"15\"/></flags>";
 
-/* Registers are numbered through all features of a description. open: a feature begins with this table, and with these types. */
+/* Registers are numbered through all features of a description; as far as SSE in gdb's own order, which it keeps to where it
+ * has asked for none. open: a feature begins with this table, and with these types. */
 struct table {
 	const char *open, *types;
 	const struct gdb_register *first;
@@ -102,10 +103,10 @@ struct table {
 };
 #define TABLE(feature, types, x) {feature, types, x, sizeof(x) / sizeof(*(x))}
 static const struct table x86_64[] = {TABLE("org.gnu.gdb.i386.core", core_types, x86_64_core), TABLE(0, 0, fpu),
-	TABLE("org.gnu.gdb.i386.segments", "", bases), TABLE("umbra.system", "", control),
-	TABLE("org.gnu.gdb.i386.sse", sse_types, x86_64_sse), TABLE("org.gnu.gdb.i386.avx", "", avx), {0}};
+	TABLE("org.gnu.gdb.i386.sse", sse_types, x86_64_sse), TABLE("org.gnu.gdb.i386.segments", "", bases),
+	TABLE("umbra.system", "", control), TABLE("org.gnu.gdb.i386.avx", "", avx), {0}};
 static const struct table i386[] = {TABLE("org.gnu.gdb.i386.core", core_types, i386_core), TABLE(0, 0, fpu),
-	TABLE("umbra.system", "", control), TABLE("org.gnu.gdb.i386.sse", sse_types, i386_sse),
+	TABLE("org.gnu.gdb.i386.sse", sse_types, i386_sse), TABLE("umbra.system", "", control),
 	{"org.gnu.gdb.i386.avx", "", avx, I386_YMMS}, {0}};
 
 static const struct table *tables(enum gdb_mode mode)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""tools/try-gdb fpu: x87, SSE and AVX registers of two guests that take turns on one CPU, each with values of its own in them, and of
-one that has a CPU to itself, whose registers are in the hardware whenever it stands still."""
+"""tools/try-gdb fpu: x87, SSE and AVX registers of two guests that take turns on one CPU, each with values of its own in them,
+and of one that has a CPU to itself, whose registers are in the hardware whenever it stands still."""
 import re
 import subprocess
 
@@ -70,6 +70,16 @@ def at_start(gdb, scratch):
         gdb.do(f"set var ${name} = {value:#x}", r"^\Z")
 
 
+def without_description(gdb, image):
+    """gdb has asked for the first process's description alone, and counts the registers as it does of any 64-bit program."""
+    gdb.do(f"file {image}")
+    expect(gdb, fctrl=0x37f, ftag=0xffff, mxcsr=0x1f80)
+    set_parts(gdb, "$xmm15.v2_int64", PATTERN[:2])
+    expect_parts(gdb, "$xmm15.v2_int64", PATTERN[:2])
+    set_parts(gdb, "$xmm15.v2_int64", [0, 0])
+    gdb.do("file", "No executable file now")
+
+
 def go_to(gdb, pid, address, condition=""):
     """This process alone."""
     gdb.do(f"inferior {pid}", "Switching")
@@ -136,6 +146,8 @@ def fpu(args):
         gdb.do(f"target remote :{port}", f"New inferior {ALONE}")
         for name in ("st0", "fctrl", "xmm0", "mxcsr"):
             gdb.do(f"print ${name}", r"= <unavailable>")
+        gdb.do("inferior 2", "Switching")
+        without_description(gdb, f"{image}64")
         gdb.do(f"inferior {ALONE}", "Switching")
         gdb.do("unset tdesc filename")
         at_start(gdb, symbol(image, "stack_top") - 64)

@@ -134,9 +134,9 @@ static void registers(void **state)
 	fake.reg[2][GDB_RIP] = 0x10bf1c;
 	ask("p10", "1cbf100000000000");
 	fake.reg[2][GDB_GS_BASE] = 0x12;
-	ask("p29", "1200000000000000");
+	ask("p3a", "1200000000000000");
 	fake.reg[2][GDB_EFER] = 0xd01;
-	ask("p2f", "010d000000000000");
+	ask("p40", "010d000000000000");
 	ask("p52", "E16");
 	ask("p", "E16");
 	ask("P10=0000200000000000", "OK");
@@ -161,21 +161,21 @@ static void wide_registers(void **state)
 	ask("p20", "7f030000");
 	fake.reg[2][GDB_XMM_LAST - 1] = 0x112233445566030f;
 	fake.reg[2][GDB_XMM_LAST] = 0x0123456789abcdef;
-	ask("p40", "0f03665544332211efcdab8967452301");
-	ask("P40=0f03665544332211efcdab8967452301", "OK");
+	ask("p37", "0f03665544332211efcdab8967452301");
+	ask("P37=0f03665544332211efcdab8967452301", "OK");
 	assert_int_equal(fake.writes, 0); /* it is the same */
-	ask("P40=10036655443322110000000000000080", "OK");
+	ask("P37=10036655443322110000000000000080", "OK");
 	assert_int_equal(fake.writes, 2);
 	assert_int_equal(fake.reg[2][GDB_XMM_LAST - 1], 0x1122334455660310);
 	assert_int_equal(fake.reg[2][GDB_XMM_LAST], 1UL << 63);
-	ask("P40=1003665544332211000000000000", "E16");
+	ask("P37=1003665544332211000000000000", "E16");
 	ask("P18=0807060504030201ff3f", "OK"); /* st0 */
 	assert_int_equal(fake.reg[2][GDB_ST], 0x0102030405060708);
 	assert_int_equal(fake.reg[2][GDB_ST + 1], 0x3fff);
 	fake.refuses = true;
 	ask("P18=0807060504030201ff3e", "E16");
 	fake.reg[2][GDB_MXCSR] = 0x1f80;
-	ask("p41", "801f0000");
+	ask("p38", "801f0000");
 	/* no AVX, and AVX */
 	assert_null(strstr(xml, "ymm"));
 	ask("p42", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
@@ -197,7 +197,7 @@ static void wide_registers(void **state)
 	ask("Hgp1.1", "OK");
 	ask("p18", "xxxxxxxxxxxxxxxxxxxx");
 	ask("p20", "xxxxxxxx");
-	ask("p40", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+	ask("p37", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
 	ask("P20=7f030000", "E16");
 }
 
@@ -221,7 +221,7 @@ static void registers_of_smaller_modes(void **state)
 	packet_n("g", 1);
 	assert_int_equal(fake.out_n, 2 + 2 * 16 * 4 + 3);
 	fake.reg[3][GDB_EFER] = 0x500;
-	ask("p25", "0005000000000000");
+	ask("p2e", "0005000000000000");
 }
 
 /* The register "system" has parts, described one behind the other, as gdb 13.1 takes a struct apart; a write changes those that
@@ -237,7 +237,7 @@ static void system_register(void **state)
 	at = strstr(xml, "<struct id=\"system\">") + strlen("<struct id=\"system\">");
 	sprintf(text, "<reg name=\"system\" bitsize=\"%zu\" type=\"system\"/></feature>", 8 * bytes_of_system());
 	assert_non_null(strstr(xml, text));
-	strcpy(text, "P30=");
+	strcpy(text, "P41=");
 	for (unsigned i = 0; (r = gdb_system_part(i)); i++) {
 		uint64_t value = fake.reg[2][r->reg];
 
@@ -249,7 +249,7 @@ static void system_register(void **state)
 		for (unsigned byte = 0; byte < r->bits / 8; byte++)
 			sprintf(text + strlen(text), "%02x", (unsigned)(value >> 8 * byte & 0xff));
 	}
-	ask("p30", text + 4);
+	ask("p41", text + 4);
 	ask(text, "OK");
 	memcpy(text + 4, "efbe", 4); /* CR0, the first */
 	ask(text, "OK");
@@ -262,9 +262,9 @@ static void system_register(void **state)
 	fake.unknown = GDB_IDTR_LIMIT;
 	memset(text, 'x', 2 * bytes_of_system());
 	text[2 * bytes_of_system()] = 0;
-	ask("p30", text);
+	ask("p41", text);
 	fake.unknown = GDB_CR2;
-	ask("p2b", "xxxxxxxxxxxxxxxx");
+	ask("p3c", "xxxxxxxxxxxxxxxx");
 }
 
 static void write_all_registers(void **state)
