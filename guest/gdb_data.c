@@ -4,9 +4,13 @@
 
 /* ---- registers ---- */
 
-static bool read_value(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, uint64_t *value)
+/* Any but "system". */
+static bool read_value(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, uint64_t value[GDB_PIECES])
 {
-	return r->reg < GDB_REGS && g->target->register_read(g->target->context, t, r->reg, value);
+	for (unsigned i = 0; i * 64 < r->bits; i++)
+		if (!g->target->register_read(g->target->context, t, r->reg + i, &value[i]))
+			return false;
+	return true;
 }
 
 static void reply_unknown(struct gdb *g, unsigned bits)
@@ -19,26 +23,26 @@ static void reply_unknown(struct gdb *g, unsigned bits)
 static void reply_system(struct gdb *g, struct gdb_thread t)
 {
 	const struct gdb_register *r;
-	uint64_t value;
+	uint64_t value[GDB_PIECES];
 	bool known = true;
 
 	for (unsigned i = 0; known && (r = gdb_system_part(i)); i++)
-		known = read_value(g, t, r, &value);
+		known = read_value(g, t, r, value);
 	for (unsigned i = 0; (r = gdb_system_part(i)); i++)
-		if (known && read_value(g, t, r, &value))
-			gdb_reply_hex(g, &value, r->bits / 8);
+		if (known && read_value(g, t, r, value))
+			gdb_reply_hex(g, value, r->bits / 8);
 		else
 			reply_unknown(g, r->bits);
 }
 
 static void reply_register(struct gdb *g, struct gdb_thread t, const struct gdb_register *r)
 {
-	uint64_t value = 0;
+	uint64_t value[GDB_PIECES];
 
 	if (r->reg == GDB_SYSTEM)
 		reply_system(g, t);
-	else if (read_value(g, t, r, &value))
-		gdb_reply_hex(g, &value, r->bits / 8);
+	else if (read_value(g, t, r, value))
+		gdb_reply_hex(g, value, r->bits / 8);
 	else
 		reply_unknown(g, r->bits);
 }
@@ -60,13 +64,16 @@ void gdb_read_registers(struct gdb *g)
 /* What does not change may be written to any register that can be read. */
 static bool write_value(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, const char **p)
 {
-	uint64_t value = 0, old;
+	uint64_t value[GDB_PIECES] = {0}, old[GDB_PIECES];
 
-	if (r->reg >= GDB_REGS || !gdb_parse_hex(p, (uint8_t *)&value, r->bits / 8) || !read_value(g, t, r, &old))
+	if (!gdb_parse_hex(p, (uint8_t *)value, r->bits / 8) || !read_value(g, t, r, old))
 		return false;
 	if (r->bits == 32)
-		old = (uint32_t)old;
-	return value == old || g->target->register_write(g->target->context, t, r->reg, value);
+		old[0] = (uint32_t)old[0];
+	for (unsigned i = 0; i * 64 < r->bits; i++)
+		if (value[i] != old[i] && !g->target->register_write(g->target->context, t, r->reg + i, value[i]))
+			return false;
+	return true;
 }
 
 static bool write_register(struct gdb *g, struct gdb_thread t, const struct gdb_register *r, const char **p)

@@ -19,6 +19,10 @@ bool gdb_guest_register(const struct vcpu *v, enum gdb_reg r, uint64_t *value);
  * alone), and in real and virtual-8086 mode their selectors, bases with them. CR0, CR3, CR4, CR8, EFER, limits, attributes, TR and
  * LDTR are the guest's to change. */
 bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value);
+/* gdb_guest_fpu.c: the same for GDB_FPU and those behind it. v->fpu holds them, not the processor. Written are all that v has;
+ * MXCSR with the bits alone that the processor has, of ftag whether registers are empty. */
+bool gdb_guest_fpu(const struct vcpu *v, enum gdb_reg r, uint64_t *value);
+bool gdb_guest_set_fpu(struct vcpu *v, enum gdb_reg r, uint64_t value);
 
 /* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. Bytes from a on that could be read, at most n; false: some byte could not be written. A write goes
  * to the dirty log, and to shadowed page tables, as the guest's own. */

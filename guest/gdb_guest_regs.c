@@ -82,6 +82,8 @@ bool gdb_guest_register(const struct vcpu *v, enum gdb_reg r, uint64_t *value)
 	case GDB_EFER:
 		*value = v->efer;
 		return true;
+	case GDB_FPU ... GDB_REGS - 1:
+		return gdb_guest_fpu(v, r, value);
 	default:
 		return false;
 	}
@@ -168,5 +170,5 @@ bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value)
 		vcpu_set_cr2(v, value);
 		return true;
 	}
-	return false;
+	return r >= GDB_FPU && gdb_guest_set_fpu(v, r, value);
 }

@@ -45,16 +45,34 @@ enum gdb_reg {
 	GDB_CR8,
 	GDB_EFER,
 	GDB_IP, /* the instruction pointer as it is, an offset in CS */
+	/* Behind it: x87, SSE and AVX. */
+	GDB_FPU,
+	GDB_ST = GDB_FPU, /* two each, from the top of the stack on: the significand; exponent and sign, 16 bits */
+	GDB_ST_LAST = GDB_ST + 15,
+	GDB_FCTRL,
+	GDB_FSTAT,
+	GDB_FTAG, /* two bits for each physical register */
+	GDB_FISEG, /* bits 63:32 of the last instruction's address, which is kept as 64-bit code has it: without CS */
+	GDB_FIOFF, /* and its bits 31:0 */
+	GDB_FOSEG, /* of the last operand's address, without its segment */
+	GDB_FOOFF,
+	GDB_FOP,
+	GDB_XMM, /* two each: bits 63:0, 127:64 */
+	GDB_XMM_LAST = GDB_XMM + 31,
+	GDB_MXCSR,
+	GDB_YMMH, /* two each: bits 191:128, 255:192 */
+	GDB_YMMH_LAST = GDB_YMMH + 31,
 	GDB_REGS,
-	GDB_FPU = GDB_REGS, /* described, because gdb wants it, but not available yet */
-	GDB_SYSTEM,         /* all gdb_system_part()s, one behind the other */
+	GDB_SYSTEM = GDB_REGS, /* all gdb_system_part()s, one behind the other */
 };
 
+/* A register of more than 64 bits is in this one and those behind it, lowest bits first. */
 struct gdb_register {
 	const char *name, *type;
 	unsigned bits;
 	enum gdb_reg reg;
 };
+#define GDB_PIECES 2 /* most of those that a register is in */
 
 /* Register n of the description for that mode; 0: there is none. */
 const struct gdb_register *gdb_register(enum gdb_mode mode, unsigned n);
@@ -63,7 +81,8 @@ const struct gdb_register *gdb_system_part(unsigned n);
 /* Registers from 0 on that a g packet holds. */
 unsigned gdb_g_registers(enum gdb_mode mode);
 #define GDB_DESCRIPTION 8192
-/* The description, as XML into to; GDB_DESCRIPTION bytes hold any. */
-void gdb_describe_target(enum gdb_mode mode, char *to, size_t room);
+/* The description, as XML into to; GDB_DESCRIPTION bytes hold any. avx: with ymm0h and its like, which are numbered behind all
+ * others. */
+void gdb_describe_target(enum gdb_mode mode, bool avx, char *to, size_t room);
 
 #endif

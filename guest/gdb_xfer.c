@@ -51,6 +51,7 @@ static void piece_end(struct piece *w)
 static void read_features(struct gdb *g, const char *p)
 {
 	struct gdb_thread t;
+	uint64_t value;
 	struct piece w;
 
 	if (!gdb_parse_word(&p, "target.xml:")) {
@@ -66,7 +67,8 @@ static void read_features(struct gdb *g, const char *p)
 	/* Asked from the start: the vCPU may have another mode by now. */
 	if (!w.skip)
 		g->mode[t.pid] = (uint8_t)g->target->mode(g->target->context, t);
-	gdb_describe_target(g->mode[t.pid], g->text, sizeof g->text);
+	gdb_describe_target(g->mode[t.pid], g->target->register_read(g->target->context, t, GDB_YMMH, &value), g->text,
+		sizeof g->text);
 	piece_text(&w, g->text);
 	piece_end(&w);
 }

@@ -12,6 +12,7 @@
 
 struct vm;
 struct cpuid_model;
+struct fpu_area;
 
 /* General registers, numbered as instructions encode them. */
 enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPRS };
@@ -136,7 +137,7 @@ struct vcpu {
 	atomic64 emulated;     /* by guest/emulate.c, each step of a REP counts; its CPU's, read by anyone */
 	struct msr_unknown unknown_msrs; /* accesses to MSRs that it does not have: #GP */
 	void *backend;         /* the backend's own (VMCS and so on) */
-	void *fpu;             /* 64-byte aligned XSAVE/FXSAVE area */
+	struct fpu_area *fpu;  /* 64-byte aligned, of FPU_AREA_BYTES (guest/fpu.h) */
 	struct lapic lapic;
 	struct pv_vcpu pv;
 };

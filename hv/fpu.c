@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/fpu.h"
+#include "guest/fpu.h"
 #include "hv/x86.h"
 #include "mm/page.h"
-
-#define FXSAVE_BYTES 512
-#define XSAVE_BYTES_MAX 4096
-#define FCW_RESET 0x037f
-#define MXCSR_RESET 0x1f80
-#define MXCSR_OFFSET 24
 
 static void xsetbv(uint64_t value)
 {
@@ -22,20 +17,20 @@ void fpu_cpu_on(const struct cpuid_model *m)
 
 bool fpu_create(struct vcpu *v)
 {
-	uint8_t *area = page_alloc_array(XSAVE_BYTES_MAX);
+	struct fpu_area *area = page_alloc_array(FPU_AREA_BYTES);
 
 	if (!area)
 		return false;
 	/* All else of the reset state is zeros, the XSAVE header included. */
-	*(uint16_t *)area = FCW_RESET;
-	*(uint32_t *)(area + MXCSR_OFFSET) = MXCSR_RESET;
+	area->fcw = FPU_FCW_RESET;
+	area->mxcsr = FPU_MXCSR_RESET;
 	v->fpu = area;
 	return true;
 }
 
 void fpu_destroy(struct vcpu *v)
 {
-	page_free_array(v->fpu, XSAVE_BYTES_MAX);
+	page_free_array(v->fpu, FPU_AREA_BYTES);
 	v->fpu = 0;
 }
 

@@ -26,13 +26,13 @@ bool gdb_host_register(unsigned cpu, enum gdb_reg r, uint64_t *value)
 	const struct trap_frame *f = c->frame;
 	const uint64_t gpr[] = {f->rax, f->rcx, f->rdx, f->rbx, f->rsp, f->rbp, f->rsi, f->rdi, f->r8, f->r9, f->r10,
 		f->r11, f->r12, f->r13, f->r14, f->r15};
-	const uint64_t rest[GDB_REGS] = {[GDB_RIP] = f->rip, [GDB_IP] = f->rip, [GDB_RFLAGS] = f->rflags & ~RFLAGS_TF,
+	const uint64_t rest[GDB_FPU] = {[GDB_RIP] = f->rip, [GDB_IP] = f->rip, [GDB_RFLAGS] = f->rflags & ~RFLAGS_TF,
 		[GDB_CS] = f->cs, [GDB_SS] = f->ss, [GDB_DS] = f->ss, [GDB_ES] = f->ss, [GDB_CR0] = c->cr0,
 		[GDB_CR2] = c->cr2, [GDB_CR3] = c->cr3, [GDB_CR4] = c->cr4, [GDB_EFER] = c->efer};
 
 	if (gdb_cpu_register(cpu_get(cpu), (uint16_t)f->cs, (uint16_t)f->ss, r, value))
 		return true;
-	if (r >= GDB_REGS)
+	if (r >= GDB_FPU) /* the hypervisor uses none of these */
 		return false;
 	*value = r <= GDB_R15 ? gpr[r - GDB_RAX] : rest[r];
 	return true;

@@ -5,6 +5,7 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/errand.h"
+#include "hv/fpu.h"
 #include "hv/gdb_stop.h"
 #include "hv/gdb_stub.h"
 #include "hv/input.h"
@@ -308,16 +309,23 @@ static struct runner *whose_turn(struct cpu_loop *l, unsigned *runnable)
 __attribute__((noinline)) static void stand_still(struct cpu_loop *l)
 {
 	uint64_t since = host_clock();
+	struct vcpu *loaded = 0;
 
 	for (struct runner *r = l->first; r; r = r->next) {
 		if (r->over)
 			continue;
+		loaded = r->v;
 		guests.backend->load(r->v);
 		guests.backend->fetch(r->v, VCPU_ALL);
 		r->retry_exits = 0;
 		pv_stood_still(r->v);
 	}
+	/* The others' registers were saved when the next was loaded. */
+	if (loaded)
+		fpu_save(loaded);
 	gdb_stop_park();
+	if (loaded)
+		fpu_load(loaded);
 	for (struct runner *r = l->first; r; r = r->next)
 		if (!r->over && r->v->index == 0 && r->vm->started)
 			r->vm->started += host_clock() - since;

@@ -108,12 +108,15 @@ class Gdb:
 
 
 @contextlib.contextmanager
-def debugging(args, *guests, append="gdb=wait", timeout=None):
-    """Umbra with these guests, gdb, which is not connected yet, and the TCP port for that; both are gone at the end."""
+def debugging(args, *guests, append="gdb=wait", timeout=None, model=None):
+    """Umbra with these guests, gdb, which is not connected yet, and the TCP port for that; both are gone at the end. model: of
+    Bochs."""
     port = free_port()
     command = ["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port)]
     if timeout:
         command += ["--timeout", str(timeout)]
+    if model and args.on == "bochs":
+        command += ["--model", model]
     umbra = Umbra([*command, "--append", append, *guests])
     gdb = Gdb()
     try:

@@ -29,7 +29,9 @@ static struct fake {
 	bool runs; /* everything; nothing but send and stop is called then */
 	bool quoted; /* names need it */
 	bool is_16bit; /* process 3 is */
-	enum gdb_reg unknown; /* of the hypervisor */
+	enum gdb_reg unknown; /* of the hypervisor, beside GDB_FPU and those behind it */
+	bool avx; /* processes 2 and 3 have it */
+	bool refuses; /* a write of the second piece of a register */
 	unsigned writes; /* of registers */
 	uint64_t reg[4][GDB_REGS];
 	uint8_t memory[MEMORY];
@@ -116,12 +118,15 @@ static inline bool on_register_read(void *c, struct gdb_thread t, enum gdb_reg r
 	(void)c;
 	assert_true(r < GDB_REGS);
 	*value = fake.reg[index_of(t)][r];
-	return t.pid != 1 || !fake.unknown || r != fake.unknown;
+	if (t.pid == 1)
+		return r < GDB_FPU && (!fake.unknown || r != fake.unknown);
+	return r < GDB_YMMH || fake.avx;
 }
 static inline bool on_register_write(void *c, struct gdb_thread t, enum gdb_reg r, uint64_t value)
 {
 	(void)c;
-	if (t.pid == 1)
+	assert_true(r < GDB_REGS);
+	if (t.pid == 1 || (fake.refuses && r == GDB_ST + 1))
 		return false;
 	fake.reg[index_of(t)][r] = value;
 	fake.writes++;

@@ -123,27 +123,82 @@ static void registers(void **state)
 	(void)state;
 	assert_true(description("p2.1", xml) < GDB_DESCRIPTION);
 	assert_non_null(strstr(xml, "<architecture>i386:x86-64</architecture><osabi>none</osabi>"));
-	assert_int_equal(registers_in(xml), 49);
+	assert_int_equal(registers_in(xml), 66);
 	assert_string_equal(xml + strlen(xml) - 9, "</target>");
 	packet_n("g", 1);
 	expect("0002665544332211", true, true);
 	assert_int_equal(fake.out_n, 2 + 2 * (17 * 8 + 7 * 4) + 3);
-	/* rbx, the second, is RBX of enum gpr, the fourth; rip; an st; gs_base; efer; none */
+	/* rbx, the second, is RBX of enum gpr, the fourth; rip; gs_base; efer; none */
 	fake.reg[2][GDB_RAX + 3] = 0x1234;
 	ask("p1", "3412000000000000");
 	fake.reg[2][GDB_RIP] = 0x10bf1c;
 	ask("p10", "1cbf100000000000");
-	ask("p18", "xxxxxxxxxxxxxxxxxxxx");
 	fake.reg[2][GDB_GS_BASE] = 0x12;
-	ask("p29", "1200000000000000");
+	ask("p3a", "1200000000000000");
 	fake.reg[2][GDB_EFER] = 0xd01;
-	ask("p2f", "010d000000000000");
-	ask("p31", "E16");
+	ask("p40", "010d000000000000");
+	ask("p52", "E16");
 	ask("p", "E16");
 	ask("P10=0000200000000000", "OK");
 	assert_int_equal(fake.reg[2][GDB_RIP], 0x200000);
 	ask("P10=00002000", "E16");
-	ask("P18=00000000000000000000", "E16");
+}
+
+/* Those of more than 64 bits are in several pieces; the processor's others have numbers behind them, and AVX the last. */
+static void wide_registers(void **state)
+{
+	static char xml[2 * GDB_DESCRIPTION], with[2 * GDB_DESCRIPTION];
+	size_t n;
+
+	(void)state;
+	description("p2.1", xml);
+	assert_non_null(strstr(xml, "<reg name=\"st7\" bitsize=\"80\" type=\"i387_ext\"/>"));
+	assert_non_null(strstr(xml, "<reg name=\"xmm15\" bitsize=\"128\" type=\"vec128\"/>"));
+	fake.reg[2][GDB_ST + 14] = 0xc90fdaa22168c235;
+	fake.reg[2][GDB_ST_LAST] = 0x4000;
+	ask("p1f", "35c26821a2da0fc90040"); /* st7 */
+	fake.reg[2][GDB_FCTRL] = 0x37f;
+	ask("p20", "7f030000");
+	fake.reg[2][GDB_XMM_LAST - 1] = 0x112233445566030f;
+	fake.reg[2][GDB_XMM_LAST] = 0x0123456789abcdef;
+	ask("p37", "0f03665544332211efcdab8967452301");
+	ask("P37=0f03665544332211efcdab8967452301", "OK");
+	assert_int_equal(fake.writes, 0); /* it is the same */
+	ask("P37=10036655443322110000000000000080", "OK");
+	assert_int_equal(fake.writes, 2);
+	assert_int_equal(fake.reg[2][GDB_XMM_LAST - 1], 0x1122334455660310);
+	assert_int_equal(fake.reg[2][GDB_XMM_LAST], 1UL << 63);
+	ask("P37=1003665544332211000000000000", "E16");
+	ask("P18=0807060504030201ff3f", "OK"); /* st0 */
+	assert_int_equal(fake.reg[2][GDB_ST], 0x0102030405060708);
+	assert_int_equal(fake.reg[2][GDB_ST + 1], 0x3fff);
+	fake.refuses = true;
+	ask("P18=0807060504030201ff3e", "E16");
+	fake.reg[2][GDB_MXCSR] = 0x1f80;
+	ask("p38", "801f0000");
+	/* no AVX, and AVX */
+	assert_null(strstr(xml, "ymm"));
+	ask("p42", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+	fake.avx = true;
+	n = description("p2.1", with);
+	assert_true(n < GDB_DESCRIPTION);
+	assert_int_equal(registers_in(with), 66 + 16);
+	assert_memory_equal(xml, with, strlen(xml) - strlen("</target>"));
+	assert_non_null(strstr(with, "<feature name=\"org.gnu.gdb.i386.avx\"><reg name=\"ymm0h\" bitsize=\"128\" type=\"uint128\"/>"));
+	fake.reg[2][GDB_YMMH] = 0x0706050403020100;
+	fake.reg[2][GDB_YMMH + 1] = 0x0f0e0d0c0b0a0908;
+	ask("p42", "000102030405060708090a0b0c0d0e0f");
+	description("p3.1", with);
+	assert_int_equal(registers_in(with), 48 + 8);
+	fake.reg[3][GDB_YMMH + 14] = fake.reg[3][GDB_YMMH + 15] = 0;
+	ask("p37", "00000000000000000000000000000000");
+	ask("p38", "E16");
+	/* the hypervisor has none of them */
+	ask("Hgp1.1", "OK");
+	ask("p18", "xxxxxxxxxxxxxxxxxxxx");
+	ask("p20", "xxxxxxxx");
+	ask("p37", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+	ask("P20=7f030000", "E16");
 }
 
 static void registers_of_smaller_modes(void **state)
@@ -153,7 +208,7 @@ static void registers_of_smaller_modes(void **state)
 	(void)state;
 	assert_true(description("p3.1", xml) < GDB_DESCRIPTION);
 	assert_non_null(strstr(xml, "<architecture>i386</architecture>"));
-	assert_int_equal(registers_in(xml), 39);
+	assert_int_equal(registers_in(xml), 48);
 	fake.reg[3][GDB_RIP] = 0x101000;
 	ask("p8", "00101000");
 	packet_n("g", 1);
@@ -162,11 +217,11 @@ static void registers_of_smaller_modes(void **state)
 	ask("p8", "00101000"); /* as described before */
 	assert_true(description("p3.1", xml) < GDB_DESCRIPTION);
 	assert_non_null(strstr(xml, "<architecture>i8086</architecture>"));
-	assert_int_equal(registers_in(xml), 39);
+	assert_int_equal(registers_in(xml), 48);
 	packet_n("g", 1);
 	assert_int_equal(fake.out_n, 2 + 2 * 16 * 4 + 3);
 	fake.reg[3][GDB_EFER] = 0x500;
-	ask("p25", "0005000000000000");
+	ask("p2e", "0005000000000000");
 }
 
 /* The register "system" has parts, described one behind the other, as gdb 13.1 takes a struct apart; a write changes those that
@@ -180,9 +235,9 @@ static void system_register(void **state)
 	(void)state;
 	description("p2.1", xml);
 	at = strstr(xml, "<struct id=\"system\">") + strlen("<struct id=\"system\">");
-	sprintf(text, "<reg name=\"system\" bitsize=\"%zu\" type=\"system\"/></feature></target>", 8 * bytes_of_system());
+	sprintf(text, "<reg name=\"system\" bitsize=\"%zu\" type=\"system\"/></feature>", 8 * bytes_of_system());
 	assert_non_null(strstr(xml, text));
-	strcpy(text, "P30=");
+	strcpy(text, "P41=");
 	for (unsigned i = 0; (r = gdb_system_part(i)); i++) {
 		uint64_t value = fake.reg[2][r->reg];
 
@@ -194,7 +249,7 @@ static void system_register(void **state)
 		for (unsigned byte = 0; byte < r->bits / 8; byte++)
 			sprintf(text + strlen(text), "%02x", (unsigned)(value >> 8 * byte & 0xff));
 	}
-	ask("p30", text + 4);
+	ask("p41", text + 4);
 	ask(text, "OK");
 	memcpy(text + 4, "efbe", 4); /* CR0, the first */
 	ask(text, "OK");
@@ -207,9 +262,9 @@ static void system_register(void **state)
 	fake.unknown = GDB_IDTR_LIMIT;
 	memset(text, 'x', 2 * bytes_of_system());
 	text[2 * bytes_of_system()] = 0;
-	ask("p30", text);
+	ask("p41", text);
 	fake.unknown = GDB_CR2;
-	ask("p2b", "xxxxxxxxxxxxxxxx");
+	ask("p3c", "xxxxxxxxxxxxxxxx");
 }
 
 static void write_all_registers(void **state)
@@ -282,6 +337,7 @@ int main(void)
 		cmocka_unit_test_setup(attaching, set_up_attached),
 		cmocka_unit_test_setup(threads_in_pieces, set_up_attached),
 		cmocka_unit_test_setup(registers, set_up_attached),
+		cmocka_unit_test_setup(wide_registers, set_up_attached),
 		cmocka_unit_test_setup(registers_of_smaller_modes, set_up_attached),
 		cmocka_unit_test_setup(system_register, set_up_attached),
 		cmocka_unit_test_setup(write_all_registers, set_up_attached),

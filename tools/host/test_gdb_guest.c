@@ -2,6 +2,7 @@
 /* guest/gdb_guest.c: a vCPU's registers, memory by its page tables, what is watched, single steps. */
 #include <string.h>
 
+#include "guest/fpu.h"
 #include "guest/gdb_guest.h"
 #include "guest/gdb_watch.h"
 #include "mm/gpte.h"
@@ -15,10 +16,13 @@
 
 static struct mmu *m;
 static struct vcpu *v;
+static _Alignas(64) uint8_t area[FPU_AREA_BYTES];
 
 static int set_up(void **state)
 {
 	vcpu_setup(state);
+	memset(area, 0, sizeof area);
+	vcpu_test.v.fpu = (struct fpu_area *)area;
 	m = &vcpu_test.mmu;
 	v = &vcpu_test.v;
 	return 0;
@@ -103,7 +107,7 @@ static void registers_that_are_the_guests(void **state)
 	for (unsigned r = 0; r < GDB_REGS; r++) {
 		uint64_t value;
 		bool may = r <= GDB_RFLAGS || r == GDB_CR2 || (r >= GDB_ES_BASE && r <= GDB_GS_BASE) ||
-			   (r >= GDB_GDTR_BASE && r <= GDB_IDTR_LIMIT);
+			   (r >= GDB_GDTR_BASE && r <= GDB_IDTR_LIMIT) || r >= GDB_FPU;
 
 		assert_true(gdb_guest_register(v, r, &value));
 		assert_int_equal(gdb_guest_set_register(v, r, value ^ 1), may);
