@@ -5,6 +5,10 @@
 #define BREAK_IN 0x03
 #define ESCAPE '}'
 #define ESCAPE_BIT 0x20
+/* c * REPEAT_BASE+n stands for c and n more of it. */
+#define REPEAT_BASE 29
+#define REPEATS_MIN 3
+#define REPEATS_MAX ((size_t)'~' - REPEAT_BASE)
 #define RESENDS 8 /* of a packet that does not get through: the line may be noise */
 
 static const char digits[] = "0123456789abcdef";
@@ -21,7 +25,7 @@ void gdb_init(struct gdb *g, const struct gdb_target *target)
 {
 	g->target = target;
 	g->attached = g->running = g->still = g->fresh = g->extended = g->no_ack = false;
-	g->detached = g->known = 0;
+	g->detached = g->known = g->described = 0;
 	g->wanted = g->resends = 0;
 	g->framing = FRAME_IDLE;
 	g->out_n = 0;
@@ -142,14 +146,38 @@ void gdb_reply_text(struct gdb *g, const char *s)
 		gdb_reply_char(g, *s++);
 }
 
+/* A digit so many times, with run-length encoding: registers and memory are zeroes for the most part. */
+static void reply_digits(struct gdb *g, char c, size_t times)
+{
+	while (times--) {
+		size_t more = times < REPEATS_MAX ? times : REPEATS_MAX;
+
+		gdb_reply_char(g, c);
+		if (more == '#' - REPEAT_BASE || more == '$' - REPEAT_BASE) /* it would end the packet, or begin one */
+			more = '#' - REPEAT_BASE - 1;
+		if (more < REPEATS_MIN || gdb_reply_room(g) < 2)
+			continue;
+		g->out[g->out_n++] = '*';
+		g->out[g->out_n++] = (char)(REPEAT_BASE + more);
+		times -= more;
+	}
+}
+
 void gdb_reply_hex(struct gdb *g, const void *bytes, size_t n)
 {
 	const uint8_t *b = bytes;
+	size_t times = 0;
+	char last = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		gdb_reply_char(g, digits[b[i] >> 4]);
-		gdb_reply_char(g, digits[b[i] & 15]);
+	for (size_t i = 0; i < 2 * n; i++) {
+		char c = digits[i & 1 ? b[i / 2] & 15 : b[i / 2] >> 4];
+
+		if (c != last)
+			reply_digits(g, last, times);
+		times = c == last ? times + 1 : 1;
+		last = c;
 	}
+	reply_digits(g, last, times);
 }
 
 void gdb_reply_number(struct gdb *g, uint64_t value)

@@ -197,6 +197,27 @@ static inline void packet_n(const char *data, size_t n)
 	feed(framed, n + 4);
 }
 
+/* The packet's data at p, with run-length encoding undone. */
+static inline const char *expanded(const char *p)
+{
+	static char text[2 * GDB_PACKET * 97];
+	size_t n = 0;
+
+	for (; *p && *p != '#'; p++) {
+		if (*p == '}')
+			text[n++] = *p++;
+		else if (*p == '*') {
+			assert_true(n && p[1] >= ' ' + 0 && p[1] != '#' && p[1] != '$' && p[1] <= '~');
+			for (int i = *++p - 29; i; i--, n++)
+				text[n] = text[n - 1];
+			continue;
+		}
+		text[n++] = *p;
+	}
+	text[n] = 0;
+	return text;
+}
+
 /* What came out is `want`, framed soundly and, for a packet's answer, acknowledged; more: what begins so will do. */
 static inline void expect(const char *want, bool acknowledged, bool more)
 {
@@ -207,9 +228,9 @@ static inline void expect(const char *want, bool acknowledged, bool more)
 	if (acknowledged)
 		assert_int_equal(*p++, '+');
 	assert_int_equal(*p++, '$');
-	assert_memory_equal(p, want, strlen(want));
+	assert_memory_equal(expanded(p), want, strlen(want));
 	if (!more)
-		assert_int_equal(p[strlen(want)], '#');
+		assert_string_equal(expanded(p), want);
 	for (; *p != '#'; p++)
 		sum = (uint8_t)(sum + (uint8_t)*p);
 	sprintf(tail, "#%02x", sum);

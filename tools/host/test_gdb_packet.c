@@ -51,6 +51,48 @@ static void sent_again(void **state)
 	expect("T05thread:p2.1;", false, false);
 }
 
+/* The answer to a question for `bytes` of memory, as it goes over the line. */
+static void raw(unsigned bytes, const char *want)
+{
+	char question[16];
+
+	sprintf(question, "m1000,%x", bytes);
+	packet_n(question, strlen(question));
+	assert_memory_equal(fake.out + 2, want, strlen(want));
+	assert_int_equal(fake.out[2 + strlen(want)], '#');
+	feed("+", 1);
+}
+
+static void run_lengths(void **state)
+{
+	char question[16], want[2 * MEMORY + 1];
+
+	(void)state;
+	memset(fake.memory, 0, MEMORY);
+	raw(1, "00");
+	raw(2, "0* ");
+	raw(3, "0*\"");
+	raw(4, "0*\"00"); /* # and $ are no counts */
+	raw(5, "0*&");
+	raw(49, "0*~");
+	fake.memory[3] = 0x01;
+	raw(4, "0*\"01");
+	fake.memory[3] = 0;
+	fake.memory[1] = 0x01;
+	fake.memory[2] = 0x11;
+	raw(4, "000111" "00");
+	raw(6, "0001110*\"");
+	/* whatever is in a row */
+	for (unsigned n = 1; n <= MEMORY; n++) {
+		memset(fake.memory, n, MEMORY);
+		fake.memory[0] = fake.memory[n - 1] = 0xee;
+		for (unsigned i = 0; i < n; i++)
+			sprintf(want + 2 * i, "%02x", fake.memory[i]);
+		sprintf(question, "m1000,%x", n);
+		ask(question, want);
+	}
+}
+
 static void without_acknowledgements(void **state)
 {
 	(void)state;
@@ -163,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(damaged_packets, set_up_attached),
 		cmocka_unit_test_setup(sent_again, set_up_attached),
+		cmocka_unit_test_setup(run_lengths, set_up_attached),
 		cmocka_unit_test_setup(without_acknowledgements, set_up_attached),
 		cmocka_unit_test_setup(break_ins, set_up_attached),
 		cmocka_unit_test_setup(too_long, set_up_attached),
