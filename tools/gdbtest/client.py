@@ -108,12 +108,14 @@ class Gdb:
 
 
 @contextlib.contextmanager
-def debugging(args, *guests, append="gdb=wait", timeout=None):
+def debugging(args, *guests, append="gdb=wait", timeout=None, cpus=None):
     """Umbra with these guests, gdb, which is not connected yet, and the TCP port for that; both are gone at the end."""
     port = free_port()
     command = ["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port)]
     if timeout:
         command += ["--timeout", str(timeout)]
+    if cpus:
+        command += ["--cpus", str(cpus)]
     umbra = Umbra([*command, "--append", append, *guests])
     gdb = Gdb()
     try:
