@@ -94,6 +94,7 @@ void gdb_attach_process(struct gdb *g, const char *p)
 		gdb_reply(g, GDB_INVALID);
 		return;
 	}
+	g->described &= ~(1UL << pid); /* gdb has forgotten it, and asks again behind the stop */
 	if (!g->attached) {
 		g->attached = g->running = true;
 		g->detached = ~(1UL << pid);

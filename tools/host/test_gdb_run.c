@@ -116,6 +116,9 @@ static void frame_of_a_stop(void **state)
 	packet_n("vCont;s:p3.1", 12);
 	stand_still(3, GDB_STEPPED);
 	expect("T05thread:p3.1;4:04036655;5:05036655;8:10036655;", false, false);
+	/* it was let go: gdb will ask anew */
+	ask("D;3", "OK");
+	ask("vAttach;3", "T05thread:p3.1;");
 	/* the next gdb has not asked */
 	packet_n("qSupported:multiprocess+", 24);
 	ask("?", "T05thread:p3.1;");
