@@ -54,6 +54,7 @@ IMAGES += realmode
 IMAGES += pv
 IMAGES += signals
 IMAGES += echo
+IMAGES += steps
 
 # Rooms that also compile natively.
 PURE := $(wildcard mm/*.c guest/*.c boot/bootinfo.c boot/bundle.c boot/memory.c hv/acpi.c hv/acpi_power.c hv/escape.c \
@@ -146,6 +147,7 @@ $(BUILD)/guest/smp_storm.elf $(BUILD)/guest/scale.elf $(BUILD)/guest/kick.elf $(
 	$(BUILD)/guest/signals.elf: $(BUILD)/guest/smp.o
 $(BUILD)/guest/mmio.elf: $(BUILD)/guest/mmio_engine.o
 $(BUILD)/guest/realmode.elf: $(BUILD)/guest/realmode_engine.o
+$(BUILD)/guest/steps.elf: $(BUILD)/guest/steps_engine.o
 $(BUILD)/guest/modes.elf: $(BUILD)/guest/modes_engine.o $(BUILD)/guest/modes_model.o
 
 # ---- native: unit tests (tools/host/test_*.c) and tests with threads (tools/host/thread_*.c) ----
@@ -195,7 +197,13 @@ $(BUILD)/host/$1/test_history $(BUILD)/host/$1/test_bounds: $(BUILD)/host/$1/tes
 endef
 $(foreach s,asan tsan plain,$(eval $(call host_rules,$s)))
 
-tests: $(TEST_BIN) $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
+# What the image steps does natively, for the test of gdb's single steps.
+$(BUILD)/steps: tools/host/steps.c Makefile | deps
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(HOSTCC) $(HOST) -O2 $< -lZydis -o $@
+
+tests: $(TEST_BIN) $(BUILD)/steps $(foreach s,plain asan tsan,$(BUILD)/host/$s/torture)
 
 # ---- native benchmarks (tools/host/bench_*.c): mm/ as it is on the metal, without park points, timed by the TSC ----
 

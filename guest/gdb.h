@@ -96,6 +96,7 @@ struct gdb {
 	 * whose description gdb did not ask for, x86-64: gdb asks for the first's alone, and has 64-bit programs
 	 * otherwise. */
 	uint8_t mode[GDB_PROCESSES];
+	uint64_t described; /* processes whose description gdb asked for, by number */
 	char text[GDB_DESCRIPTION]; /* the description being sent */
 };
 

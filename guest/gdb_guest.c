@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/gdb_guest.h"
+#include "guest/interpret_step.h"
 #include "mm/gpte.h"
 
 /* ---- memory ---- */
@@ -78,6 +79,21 @@ bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t 
 
 /* ---- single steps ---- */
 
+/* Of the instruction at RIP; *behind: the linear address of the next. */
+static enum vcpu_step_flags flags_of_next(const struct vcpu *v, uint64_t *behind)
+{
+	uint8_t bytes[INSN_BYTES_MAX];
+	uint64_t at = gdb_guest_linear_rip(v);
+	size_t n = gdb_guest_read(v, at, bytes, sizeof bytes);
+	struct insn i;
+
+	if (insn_decode_all(insn_mode(v), bytes, (unsigned)n, &i) != INSN_OK)
+		return STEP_FLAGS_NONE;
+	*behind = at + i.length;
+	return i.op == INSN_PUSHF ? STEP_FLAGS_STORED : i.op == INSN_POPF ? STEP_FLAGS_LOADED
+		: i.op == INSN_IRET ? STEP_FLAGS_RETURNED : STEP_FLAGS_NONE;
+}
+
 void gdb_guest_step(struct vcpu *v)
 {
 	struct vcpu_step *s = &v->step;
@@ -85,11 +101,42 @@ void gdb_guest_step(struct vcpu *v)
 	s->on = s->wanted = true;
 	s->done = false;
 	s->start = s->end = 0;
+	s->flags = flags_of_next(v, &s->behind);
 	s->own_tf = v->rflags & RFLAGS_TF;
 	v->rflags |= RFLAGS_TF;
 	/* Nothing is there to be blocked: interrupts wait. An entry with blocking and TF wants more than this. */
 	v->interrupt_shadow = false;
 	v->changed |= VCPU_FLOW;
+}
+
+/* TF in what PUSHF has stored: a bit of its second byte. */
+static void hide_stored(const struct vcpu *v)
+{
+	uint64_t a = (vcpu_64bit(v) ? 0 : v->seg[SS].base) + stack_pointer(v) + 1;
+	uint8_t byte;
+
+	if (gdb_guest_read(v, a, &byte, 1) != 1 || !(byte & RFLAGS_TF >> 8))
+		return;
+	byte &= (uint8_t)~(RFLAGS_TF >> 8);
+	gdb_guest_write(v, a, &byte, 1);
+}
+
+void gdb_guest_step_settle(struct vcpu *v)
+{
+	struct vcpu_step *s = &v->step;
+	enum vcpu_step_flags flags = s->flags;
+
+	if (!s->on || !s->done)
+		return;
+	s->flags = STEP_FLAGS_NONE;
+	if (flags != STEP_FLAGS_RETURNED && gdb_guest_linear_rip(v) != s->behind)
+		return; /* a handler has led elsewhere */
+	if (flags == STEP_FLAGS_STORED && !s->own_tf)
+		hide_stored(v);
+	if (flags >= STEP_FLAGS_LOADED && v->rflags & RFLAGS_TF) {
+		s->own_tf = !s->left_behind; /* a step's that came back, or the guest's wish */
+		s->left_behind = false;
+	}
 }
 
 void gdb_guest_step_range(struct vcpu *v, uint64_t start, uint64_t end)

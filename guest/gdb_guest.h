@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What gdb sees of a vCPU and does to it, while the vCPU stands still with nothing stale, on any CPU; but for
- * gdb_guest_debug() and gdb_guest_breakpoint_at(). What the guest notices: its memory holds ICEBP (F1) where gdb has
- * a breakpoint, PUSHF and an exception's frame show RFLAGS.TF during a step, and its clocks go on while it stands
- * still. */
+ * gdb_guest_step_settle(), gdb_guest_step_on() and gdb_guest_debug(). What the guest notices: an exception's frame, and R11 behind
+ * SYSCALL, show RFLAGS.TF during a step, which it is to come back from, and its clocks go on while it stands still. */
 #ifndef GUEST_GDB_GUEST_H
 #define GUEST_GDB_GUEST_H
 
@@ -32,6 +31,9 @@ bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t 
 /* A step is one instruction by RFLAGS.TF; interrupts wait for its end. One that faults ends when the handler has
  * returned, a system call that clears TF likewise. */
 void gdb_guest_step(struct vcpu *v);
+/* A step's instruction was carried out: what it stored of RFLAGS has TF as the guest has it, and TF that it loaded is the guest's. On
+ * the vCPU's own CPU, before anything else of it runs; nothing is stale; outside sections and locks. */
+void gdb_guest_step_settle(struct vcpu *v);
 /* The step that was just begun is to go on while it leads to start … end-1, which are linear addresses. */
 void gdb_guest_step_range(struct vcpu *v, uint64_t start, uint64_t end);
 /* The step is done. True: the range has it go on, and the next has begun. On the vCPU's own CPU; nothing is stale. */

@@ -26,7 +26,7 @@ void gdb_init(struct gdb *g, const struct gdb_target *target)
 {
 	g->target = target;
 	g->attached = g->running = g->still = g->fresh = g->extended = g->no_ack = false;
-	g->detached = g->known = 0;
+	g->detached = g->known = g->described = 0;
 	g->wanted = g->resends = 0;
 	g->framing = FRAME_IDLE;
 	g->out_n = 0;

@@ -42,7 +42,7 @@ void gdb_attach(struct gdb *g)
 	gdb_reply(g, "PacketSize=1000;multiprocess+;qXfer:features:read+;qXfer:threads:read+;qXfer:exec-file:read+;swbreak+;hwbreak+;"
 		"vContSupported+");
 	g->attached = g->fresh = true;
-	g->detached = 0;
+	g->detached = g->described = 0;
 	g->wanted = 0;
 	g->why = GDB_ATTACH;
 	for (unsigned i = 0; i < GDB_PROCESSES; i++)
@@ -94,6 +94,7 @@ void gdb_attach_process(struct gdb *g, const char *p)
 		gdb_reply(g, GDB_INVALID);
 		return;
 	}
+	g->described &= ~(1UL << pid); /* gdb has forgotten it, and asks again behind the stop */
 	if (!g->attached) {
 		g->attached = g->running = true;
 		g->detached = ~(1UL << pid);

@@ -15,6 +15,8 @@ enum gdb_mode { GDB_X86_64 = 1, GDB_I386, GDB_I8086 };
 /* The registers there are, whatever the mode calls them. The general ones in the order of enum gpr. */
 enum gdb_reg {
 	GDB_RAX,
+	GDB_RSP = 4,
+	GDB_RBP,
 	GDB_R15 = 15,
 	GDB_RIP, /* outside 64-bit mode as a linear address, CS's base added: gdb knows of no segments */
 	GDB_RFLAGS,

@@ -5,6 +5,27 @@
 #define ACTIONS 32 /* of one vCont */
 #define SIGNALS 0x100
 
+/* What gdb looks at after each stop, so that it need not ask. Of a process whose description it has not, it may count registers
+ * in another way. */
+static void reply_frame(struct gdb *g, struct gdb_thread t)
+{
+	const struct gdb_register *r;
+	uint64_t value;
+
+	if (!(g->described >> t.pid & 1))
+		return;
+	for (unsigned i = 0; i < gdb_g_registers(g->mode[t.pid]); i++) {
+		r = gdb_register(g->mode[t.pid], i);
+		if ((r->reg != GDB_RIP && r->reg != GDB_RSP && r->reg != GDB_RBP) ||
+			!g->target->register_read(g->target->context, t, r->reg, &value))
+			continue;
+		gdb_reply_number(g, i);
+		gdb_reply_char(g, ':');
+		gdb_reply_hex(g, &value, r->bits / 8);
+		gdb_reply_char(g, ';');
+	}
+}
+
 void gdb_reply_stop(struct gdb *g)
 {
 	struct gdb_thread t;
@@ -31,6 +52,7 @@ void gdb_reply_stop(struct gdb *g)
 	gdb_reply_text(g, "thread:");
 	gdb_reply_thread(g, t);
 	gdb_reply_char(g, ';');
+	reply_frame(g, t);
 	gdb_reply_end(g);
 }
 

@@ -67,6 +67,7 @@ static void read_features(struct gdb *g, const char *p)
 	/* Asked from the start: the vCPU may have another mode by now. */
 	if (!w.skip)
 		g->mode[t.pid] = (uint8_t)g->target->mode(g->target->context, t);
+	g->described |= 1UL << t.pid;
 	gdb_describe_target(g->mode[t.pid], g->target->register_read(g->target->context, t, GDB_YMMH, &value), g->text,
 		sizeof g->text);
 	piece_text(&w, g->text);

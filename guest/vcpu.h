@@ -54,6 +54,9 @@ enum vcpu_activity {
 #define SIGNAL_STARTUP (1u << 2)
 #define SIGNAL_START (1u << 3)
 
+/* What the instruction of a step does with all of RFLAGS, TF among them. */
+enum vcpu_step_flags { STEP_FLAGS_NONE, STEP_FLAGS_STORED, STEP_FLAGS_LOADED, STEP_FLAGS_RETURNED }; /* PUSHF, POPF, IRET */
+
 /* A single step for gdb (guest/gdb_guest.h). */
 struct vcpu_step {
 	bool on;          /* RFLAGS.TF is set for it */
@@ -66,6 +69,8 @@ struct vcpu_step {
 	uint8_t watch;    /* enum gdb_watch: what it meets there */
 	uint16_t left;    /* instructions that the guards may stay open for */
 	uint64_t watch_at;
+	uint8_t flags;       /* enum vcpu_step_flags */
+	uint64_t behind;     /* that instruction, a linear address */
 	uint64_t start, end; /* it goes on from here, linear addresses; none when equal */
 };
 

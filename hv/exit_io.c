@@ -102,11 +102,11 @@ static enum runner_next string(struct runner *r, struct exit *e)
 		v->gpr[index] = insn_merge(v->gpr[index], v->gpr[index] + step, bytes);
 		if (e->io.rep)
 			v->gpr[RCX] = insn_merge(v->gpr[RCX], left, bytes);
-		if (!vm_running(r->vm))
+		if (v->rflags & RFLAGS_TF || !vm_running(r->vm)) /* a step is one iteration */
 			break;
 	}
-	if (!left)
-		vcpu_skip(v, e->length);
+	if (!left || v->rflags & RFLAGS_TF)
+		vcpu_skip(v, left ? 0 : e->length);
 	return after_access(r);
 }
 

@@ -80,7 +80,7 @@ static bool passes_on(struct vcpu *v, enum runner_next next)
 	if (!s->on || !s->done || s->wanted || next != NEXT_ENTER || v->event.type != EVENT_NONE || !s->left)
 		return false;
 	s->left--;
-	guests.backend->fetch(v, VCPU_RIP | VCPU_SEGMENTS);
+	guests.backend->fetch(v, VCPU_RIP | VCPU_SEGMENTS | VCPU_CONTROL);
 	if (!gdb_watch_passes(v))
 		return false;
 	gdb_guest_step_end(v);

@@ -99,6 +99,10 @@ static void slice_step(struct runner *r)
 	while (next == NEXT_ENTER && !r->v->step.done) {
 		store_relaxed(&r->v->attention, 0);
 		next = guests.backend->step(r);
+		if (r->v->step.done && r->v->step.flags != STEP_FLAGS_NONE) {
+			guests.backend->fetch(r->v, VCPU_ALL);
+			gdb_guest_step_settle(r->v);
+		}
 		if (gdb_guard_after(r, next)) {
 			store_relaxed(&r->v->attention, 1);
 			return;

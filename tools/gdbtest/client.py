@@ -108,7 +108,7 @@ class Gdb:
 
 
 @contextlib.contextmanager
-def debugging(args, *guests, append="gdb=wait", timeout=None, model=None):
+def debugging(args, *guests, append="gdb=wait", timeout=None, model=None, cpus=None):
     """Umbra with these guests, gdb, which is not connected yet, and the TCP port for that; both are gone at the end. model: of
     Bochs."""
     port = free_port()
@@ -117,6 +117,8 @@ def debugging(args, *guests, append="gdb=wait", timeout=None, model=None):
         command += ["--timeout", str(timeout)]
     if model and args.on == "bochs":
         command += ["--model", model]
+    if cpus:
+        command += ["--cpus", str(cpus)]
     umbra = Umbra([*command, "--append", append, *guests])
     gdb = Gdb()
     try:

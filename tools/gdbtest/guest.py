@@ -115,8 +115,8 @@ def step_lines(gdb):
     gdb.do("set debug remote 1")
     text = gdb.do("next", r"^\d+\t") + gdb.do("next", r"^\d+\t")
     gdb.do("set debug remote 0", r"^")
-    ranges = re.findall(r"\$vCont;r([0-9a-f]+),([0-9a-f]+):p2\.1.*?Packet received: T05thread:p2\.1;.*?\$g#.*?"
-                        r"Packet received: [0-9a-f]{256}([0-9a-f]{16})", text, re.S)
+    ranges = re.findall(r"\$vCont;r([0-9a-f]+),([0-9a-f]+):p2\.1.*?"
+                        r"Packet received: T05thread:p2\.1;[^\n]*?10:([0-9a-f]{16});", text, re.S)
     if not ranges:
         fail("gdb steps through no range")
     for start, end, rip in ranges:

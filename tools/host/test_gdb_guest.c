@@ -1,66 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* guest/gdb_guest.c: a vCPU's registers, memory by its page tables, what is watched, single steps. */
+/* guest/gdb_guest.c: a vCPU's registers, memory by its page tables, what is watched. */
 #include <string.h>
 
-#include "guest/fpu.h"
-#include "guest/gdb_guest.h"
 #include "guest/gdb_watch.h"
-#include "mm/gpte.h"
 #include "mm/guard.h"
-#include "tools/host/vcpu_test.h"
-
-#define TABLES 0x200000UL /* guest-physical; four tables in a row */
-#define CODE 0x300000UL
-#define VIRTUAL 0x8000401000UL
-#define PRESENT 1UL /* neither W nor A nor D */
-
-static struct mmu *m;
-static struct vcpu *v;
-static _Alignas(64) uint8_t area[FPU_AREA_BYTES];
-
-static int set_up(void **state)
-{
-	vcpu_setup(state);
-	memset(area, 0, sizeof area);
-	vcpu_test.v.fpu = (struct fpu_area *)area;
-	m = &vcpu_test.mmu;
-	v = &vcpu_test.v;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	gdb_watch_forget(m);
-	return vcpu_teardown(state);
-}
-
-static void put(uint64_t at, uint64_t value)
-{
-	assert_true(mmu_write(m, gpa(at), &value, sizeof value));
-}
-
-/* VIRTUAL leads to CODE, the page behind it nowhere, the next 2 MiB to guest-physical 0. */
-static void long_mode(void)
-{
-	v->cr0 |= CR0_PG;
-	v->mmu.mode = PAGING_LONG;
-	v->mmu.paging.cr3 = TABLES;
-	v->efer = EFER_LME | EFER_LMA;
-	v->seg[CS].attr = (v->seg[CS].attr & ~SEG_DB) | SEG_L;
-	put(TABLES + 1 * 8, (TABLES + 0x1000) | PRESENT);
-	put(TABLES + 0x1000, (TABLES + 0x2000) | PRESENT);
-	put(TABLES + 0x2000 + 2 * 8, (TABLES + 0x3000) | PRESENT);
-	put(TABLES + 0x2000 + 3 * 8, PRESENT | 1UL << 7);
-	put(TABLES + 0x3000 + 1 * 8, CODE | PRESENT);
-}
-
-static uint8_t peek(uint64_t at)
-{
-	uint8_t byte;
-
-	assert_true(mmu_read(m, gpa(at), &byte, 1));
-	return byte;
-}
+#include "tools/host/gdb_guest_test.h"
 
 static void registers(void **state)
 {
@@ -326,98 +270,12 @@ static void watchpoints(void **state)
 	assert_true(guarded(VIRTUAL) && !guarded(VIRTUAL + PAGE_SIZE));
 }
 
-static void steps(void **state)
-{
-	uint64_t dr6 = DR6_BS | 1;
-
-	(void)state;
-	/* by the processor's trap; a breakpoint of the guest's own hits too */
-	v->interrupt_shadow = true;
-	gdb_guest_step(v);
-	assert_true(v->rflags & RFLAGS_TF && !v->interrupt_shadow && v->changed & VCPU_FLOW);
-	gdb_guest_debug(v, &dr6);
-	assert_int_equal(dr6, 1);
-	assert_true(v->step.done);
-	gdb_guest_step_end(v);
-	assert_false(v->rflags & RFLAGS_TF || v->step.on);
-	/* an instruction that was emulated */
-	gdb_guest_step(v);
-	vcpu_skip(v, 2);
-	assert_true(v->step.done);
-	assert_int_equal(v->event.type, EVENT_NONE);
-	gdb_guest_step_end(v);
-	/* a guest that steps itself sees its own trap, and keeps TF */
-	v->rflags |= RFLAGS_TF;
-	gdb_guest_step(v);
-	dr6 = DR6_BS;
-	gdb_guest_debug(v, &dr6);
-	assert_int_equal(dr6, DR6_BS);
-	gdb_guest_step_end(v);
-	assert_true(v->rflags & RFLAGS_TF);
-	gdb_guest_step(v);
-	vcpu_skip(v, 2);
-	assert_true(v->step.done && v->event.type == EVENT_EXCEPTION && v->event.vector == VECTOR_DB);
-}
-
-/* The step is broken off in a handler: its TF comes back from the frame later, and is not the guest's business. */
-static void step_left_behind(void **state)
-{
-	uint64_t dr6 = DR6_BS;
-
-	(void)state;
-	gdb_guest_step(v);
-	v->rflags &= ~RFLAGS_TF; /* delivery of a fault */
-	gdb_guest_step_end(v);
-	v->rflags |= RFLAGS_TF; /* IRET */
-	gdb_guest_debug(v, &dr6);
-	assert_int_equal(dr6, 0);
-	assert_false(v->rflags & RFLAGS_TF);
-	dr6 = DR6_BS;
-	gdb_guest_debug(v, &dr6);
-	assert_int_equal(dr6, DR6_BS);
-}
-
-/* A range: it goes on from where it leads, in linear addresses, and stops outside, or at a halt. */
-static void steps_over_a_range(void **state)
-{
-	uint64_t dr6 = DR6_BS;
-
-	(void)state;
-	v->seg[CS].base = 0x1000;
-	v->rip = 0x100;
-	gdb_guest_step(v);
-	assert_false(gdb_guest_step_on(v)); /* without a range it is one */
-	gdb_guest_step_end(v);
-	gdb_guest_step(v);
-	gdb_guest_step_range(v, 0x1100, 0x1108);
-	gdb_guest_debug(v, &dr6);
-	v->rip = 0x107;
-	v->interrupt_shadow = true;
-	assert_true(gdb_guest_step_on(v));
-	assert_true(v->step.on && !v->step.done && v->rflags & RFLAGS_TF && !v->interrupt_shadow);
-	vcpu_skip(v, 1);
-	assert_false(gdb_guest_step_on(v));
-	v->rip = 0x0ff;
-	assert_false(gdb_guest_step_on(v));
-	v->rip = 0x100;
-	v->activity = VCPU_HALTED;
-	assert_false(gdb_guest_step_on(v));
-	v->activity = VCPU_RUNNABLE;
-	assert_true(gdb_guest_step_on(v));
-	gdb_guest_step_end(v);
-	assert_false(v->rflags & RFLAGS_TF || v->step.on);
-	gdb_guest_step(v); /* the range is over with its step */
-	assert_false(gdb_guest_step_on(v));
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(registers), TEST(registers_that_are_the_guests), TEST(registers_of_real_mode),
 		TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty),
-		TEST(breakpoints), TEST(watchpoints), TEST(steps), TEST(steps_over_a_range), TEST(step_left_behind),
+		TEST(breakpoints), TEST(watchpoints),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

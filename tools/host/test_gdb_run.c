@@ -97,6 +97,33 @@ static void actions(void **state)
 		assert_int_equal((int)fake.action[i], -1); /* what is refused changes nothing */
 }
 
+/* What gdb looks at after each stop comes with it, once it has the process's description. */
+static void frame_of_a_stop(void **state)
+{
+	(void)state;
+	packet_n("vCont;s:p2.1", 12);
+	stand_still(2, GDB_STEPPED);
+	expect("T05thread:p2.1;", false, false);
+	ask("Hgp2.1", "OK");
+	packet_n("qXfer:features:read:target.xml:0,10", 35);
+	feed("+", 1);
+	packet_n("vCont;s:p2.1", 12);
+	stand_still(2, GDB_STEPPED);
+	expect("T05thread:p2.1;6:0502665544332211;7:0402665544332211;10:1002665544332211;", false, false);
+	ask("Hgp3.1", "OK");
+	packet_n("qXfer:features:read:target.xml:0,10", 35);
+	feed("+", 1);
+	packet_n("vCont;s:p3.1", 12);
+	stand_still(3, GDB_STEPPED);
+	expect("T05thread:p3.1;4:04036655;5:05036655;8:10036655;", false, false);
+	/* it was let go: gdb will ask anew */
+	ask("D;3", "OK");
+	ask("vAttach;3", "T05thread:p3.1;");
+	/* the next gdb has not asked */
+	packet_n("qSupported:multiprocess+", 24);
+	ask("?", "T05thread:p3.1;");
+}
+
 static void as_many_actions_as_there_is_room_for(void **state)
 {
 	char text[400] = "vCont";
@@ -117,6 +144,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(running, set_up_attached),
 		cmocka_unit_test_setup(actions, set_up_attached),
+		cmocka_unit_test_setup(frame_of_a_stop, set_up_attached),
 		cmocka_unit_test_setup(as_many_actions_as_there_is_room_for, set_up_attached),
 	};
 
