@@ -79,6 +79,15 @@ bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t 
 
 /* ---- single steps ---- */
 
+/* PUSHF's, POPF's or IRET's opcode is among them; most code is told apart by that, and decoding takes its time. */
+static bool has_flags_opcode(const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (bytes[i] == 0x9c || bytes[i] == 0x9d || bytes[i] == 0xcf)
+			return true;
+	return false;
+}
+
 /* Of the instruction at RIP; *behind: the linear address of the next. */
 static enum vcpu_step_flags flags_of_next(const struct vcpu *v, uint64_t *behind)
 {
@@ -87,7 +96,7 @@ static enum vcpu_step_flags flags_of_next(const struct vcpu *v, uint64_t *behind
 	size_t n = gdb_guest_read(v, at, bytes, sizeof bytes);
 	struct insn i;
 
-	if (insn_decode_all(insn_mode(v), bytes, (unsigned)n, &i) != INSN_OK)
+	if (!has_flags_opcode(bytes, n) || insn_decode_all(insn_mode(v), bytes, (unsigned)n, &i) != INSN_OK)
 		return STEP_FLAGS_NONE;
 	*behind = at + i.length;
 	return i.op == INSN_PUSHF ? STEP_FLAGS_STORED : i.op == INSN_POPF ? STEP_FLAGS_LOADED
