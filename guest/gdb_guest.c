@@ -45,36 +45,65 @@ static bool translate(const struct vcpu *v, uint64_t a, gpa_t *out)
 	return false;
 }
 
+/* A place that is told as it is. */
+static bool physical(const struct vcpu *v, uint64_t a, gpa_t *out)
+{
+	(void)v;
+	*out = gpa(a);
+	return true;
+}
+
+typedef bool find_place(const struct vcpu *v, uint64_t a, gpa_t *out);
+
 /* The next piece of a range that lies in one page. */
-static bool piece(const struct vcpu *v, uint64_t a, size_t n, gpa_t *at, size_t *bytes)
+static bool piece(const struct vcpu *v, find_place *find, uint64_t a, size_t n, gpa_t *at, size_t *bytes)
 {
 	size_t room = PAGE_SIZE - (a & (PAGE_SIZE - 1));
 
 	*bytes = n < room ? n : room;
-	return translate(v, a, at);
+	return find(v, a, at);
 }
 
-size_t gdb_guest_read(const struct vcpu *v, uint64_t a, void *to, size_t n)
+static size_t read_from(const struct vcpu *v, find_place *find, uint64_t a, uint8_t *to, size_t n)
 {
 	size_t done = 0, bytes;
 	gpa_t at;
 
 	for (; done < n; done += bytes)
-		if (!piece(v, a + done, n - done, &at, &bytes) || !mmu_read(v->mmu.mmu, at, (uint8_t *)to + done, bytes))
+		if (!piece(v, find, a + done, n - done, &at, &bytes) || !mmu_read(v->mmu.mmu, at, to + done, bytes))
 			break;
 	return done;
 }
 
-bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t n)
+static bool write_to(const struct vcpu *v, find_place *find, uint64_t a, const uint8_t *from, size_t n)
 {
 	size_t done = 0, bytes;
 	gpa_t at;
 
 	for (; done < n; done += bytes)
-		if (!piece(v, a + done, n - done, &at, &bytes) ||
-			!mmu_write(v->mmu.mmu, at, (const uint8_t *)from + done, bytes))
+		if (!piece(v, find, a + done, n - done, &at, &bytes) || !mmu_write(v->mmu.mmu, at, from + done, bytes))
 			return false;
 	return true;
+}
+
+size_t gdb_guest_read(const struct vcpu *v, uint64_t a, void *to, size_t n)
+{
+	return read_from(v, translate, a, to, n);
+}
+
+bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t n)
+{
+	return write_to(v, translate, a, from, n);
+}
+
+size_t gdb_guest_read_physical(const struct vcpu *v, uint64_t a, void *to, size_t n)
+{
+	return read_from(v, physical, a, to, n);
+}
+
+bool gdb_guest_write_physical(const struct vcpu *v, uint64_t a, const void *from, size_t n)
+{
+	return write_to(v, physical, a, from, n);
 }
 
 /* ---- single steps ---- */

@@ -23,10 +23,13 @@ bool gdb_guest_set_register(struct vcpu *v, enum gdb_reg r, uint64_t value);
 bool gdb_guest_fpu(const struct vcpu *v, enum gdb_reg r, uint64_t *value);
 bool gdb_guest_set_fpu(struct vcpu *v, enum gdb_reg r, uint64_t value);
 
-/* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. Bytes from a on that could be read, at most n; false: some byte could not be written. A write goes
- * to the dirty log, and to shadowed page tables, as the guest's own. */
+/* By the guest's page tables as they stand, whatever the rights; sets no A or D bits there. Bytes from a on that could be read, at
+ * most n; false: some byte could not be written. A write goes to the dirty log, and to shadowed page tables, as the guest's own. */
 size_t gdb_guest_read(const struct vcpu *v, uint64_t a, void *to, size_t n);
 bool gdb_guest_write(const struct vcpu *v, uint64_t a, const void *from, size_t n);
+/* The same at guest-physical addresses. */
+size_t gdb_guest_read_physical(const struct vcpu *v, uint64_t a, void *to, size_t n);
+bool gdb_guest_write_physical(const struct vcpu *v, uint64_t a, const void *from, size_t n);
 
 /* A step is one instruction by RFLAGS.TF; interrupts wait for its end. One that faults ends when the handler has
  * returned, a system call that clears TF likewise. */

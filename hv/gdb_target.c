@@ -7,6 +7,7 @@
 #include "hv/gdb_stop.h"
 
 static struct gdb_thread resumed;
+static bool physical; /* addresses of guests' memory are */
 
 /* The guest of a process, while it has no verdict. */
 static struct vm *vm_of(unsigned pid)
@@ -136,12 +137,19 @@ bool gdb_target_register_write(void *context, struct gdb_thread t, enum gdb_reg 
 	return v && gdb_guest_set_register(v, r, value);
 }
 
+void gdb_target_physical(bool on)
+{
+	physical = on;
+}
+
 size_t gdb_target_memory_read(void *context, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n)
 {
 	const struct vcpu *v = vcpu_of(t);
 
 	(void)context;
-	return v ? gdb_guest_read(v, a, to, n) : gdb_host_read(a, to, n);
+	if (!v)
+		return gdb_host_read(a, to, n);
+	return physical ? gdb_guest_read_physical(v, a, to, n) : gdb_guest_read(v, a, to, n);
 }
 
 bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, const uint8_t *from, size_t n)
@@ -149,9 +157,11 @@ bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, con
 	const struct vcpu *v = vcpu_of(t);
 
 	(void)context;
-	if (v)
-		return gdb_stop_all_orderly() && gdb_guest_write(v, a, from, n); /* it takes locks */
-	return gdb_host_write(a, from, n) == n;
+	if (!v)
+		return gdb_host_write(a, from, n) == n;
+	if (!gdb_stop_all_orderly()) /* it takes locks */
+		return false;
+	return physical ? gdb_guest_write_physical(v, a, from, n) : gdb_guest_write(v, a, from, n);
 }
 
 bool gdb_target_breakpoint(
@@ -216,8 +226,10 @@ void gdb_target_detach(void *context, unsigned pid)
 	struct vm *vm = vm_of(pid);
 
 	(void)context;
-	if (pid == GDB_HYPERVISOR)
+	if (pid == GDB_HYPERVISOR) {
 		gdb_host_forget();
+		physical = false;
+	}
 	if (vm)
 		gdb_watch_forget(&vm->mmu);
 }

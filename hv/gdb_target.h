@@ -22,6 +22,8 @@ void gdb_target_describe(void *context, struct gdb_thread t, char *to, size_t ro
 enum gdb_mode gdb_target_mode(void *context, struct gdb_thread t);
 bool gdb_target_register_read(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t *value);
 bool gdb_target_register_write(void *context, struct gdb_thread t, enum gdb_reg r, uint64_t value);
+/* Guests' memory is read and written at guest-physical addresses, until gdb lets the hypervisor go. */
+void gdb_target_physical(bool on);
 size_t gdb_target_memory_read(void *context, struct gdb_thread t, uint64_t a, uint8_t *to, size_t n);
 bool gdb_target_memory_write(void *context, struct gdb_thread t, uint64_t a, const uint8_t *from, size_t n);
 bool gdb_target_breakpoint(

@@ -16,6 +16,8 @@
 /* The words of `log`, in their order. */
 enum monitor_log_word { MONITOR_LOG_START, MONITOR_LOG_STOP, MONITOR_LOG_HARVEST, MONITOR_LOG_MAP };
 
+enum monitor_phys_word { MONITOR_PHYS_OFF, MONITOR_PHYS_ON };
+
 struct monitor_log {
 	enum log_outcome outcome;
 	struct log_round round;
@@ -103,6 +105,7 @@ bool monitor_log(struct monitor_job *j);
 bool monitor_rmap(struct monitor_job *j);
 bool monitor_walk(struct monitor_job *j);
 /* monitor_machine.c */
+bool monitor_phys(struct monitor_job *j);
 bool monitor_locks(struct monitor_job *j);
 bool monitor_slabs(struct monitor_job *j);
 bool monitor_rcu(struct monitor_job *j);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The monitor's commands about the hypervisor: locks, memory, RCU, log. */
+/* The monitor's commands about the hypervisor: locks, memory, RCU, log, gdb. */
+#include "hv/gdb_target.h"
 #include "hv/irqoff.h"
 #include "hv/log.h"
 #include "hv/monitor_job.h"
@@ -115,4 +116,17 @@ bool monitor_dmesg(struct monitor_job *j)
 		monitor_row(j, "| %s", line);
 	}
 	return false;
+}
+
+bool monitor_phys(struct monitor_job *j)
+{
+	bool on = j->line.value[0] == MONITOR_PHYS_ON;
+
+	if (!j->still) {
+		monitor_row(j, "that is gdb's");
+		return true;
+	}
+	gdb_target_physical(on);
+	monitor_row(j, "guests' memory is at %s addresses", on ? "guest-physical" : "their own");
+	return true;
 }

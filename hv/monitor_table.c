@@ -9,8 +9,9 @@ static bool help(struct monitor_job *j);
 
 static const char *const log_words[] = {[MONITOR_LOG_START] = "start", [MONITOR_LOG_STOP] = "stop", [MONITOR_LOG_HARVEST] = "harvest",
 	[MONITOR_LOG_MAP] = "map", 0};
+static const char *const phys_words[] = {[MONITOR_PHYS_OFF] = "off", [MONITOR_PHYS_ON] = "on", 0};
 
-enum { HELP, GUESTS, VCPUS, STATS, EXITS, MMU, RMAP, WALK, LOG, AUDIT, ZAP, PAUSE, RESUME, KILL, RESTART, LOCKS, SLABS, RCU, DMESG, QUIT, COMMANDS };
+enum { HELP, GUESTS, VCPUS, STATS, EXITS, MMU, RMAP, WALK, LOG, AUDIT, ZAP, PAUSE, RESUME, KILL, RESTART, PHYS, LOCKS, SLABS, RCU, DMESG, QUIT, COMMANDS };
 
 static const struct command table[COMMANDS] = {
 	[HELP] = {"help", "lists the commands, or tells more of one", 0, {{COMMAND_NAME, "COMMAND", 0, true}}},
@@ -45,6 +46,8 @@ static const struct command table[COMMANDS] = {
 	[RESTART] = {"restart", "makes a guest anew, of its boot module",
 		"One that runs is ended for it without a verdict. Not while gdb has everything stand still.\n",
 		{NAME}},
+	[PHYS] = {"phys", "has gdb read and write guests' memory at guest-physical addresses, or at the guests' own again",
+		"For gdb alone. Breakpoints and watchpoints stay where guests' own addresses lead.\n", {{COMMAND_WORD, 0, phys_words, false}}},
 	[LOCKS] = {"locks", "how long each lock was held at most, and interrupts were off, since the first VM entry", 0, {{0}}},
 	[SLABS] = {"slabs", "the slab caches, and the machine's memory",
 		"waiting: blocks that wait for a grace period; reused: allocations that got an object back for the same type.\n", {{0}}},
@@ -120,6 +123,7 @@ const monitor_step monitor_steps[COMMANDS] = {
 	[RESUME] = monitor_resume,
 	[KILL] = monitor_kill,
 	[RESTART] = monitor_restart,
+	[PHYS] = monitor_phys,
 	[LOCKS] = monitor_locks,
 	[SLABS] = monitor_slabs,
 	[RCU] = monitor_rcu,

@@ -81,6 +81,27 @@ def hypervisor(args):
         umbra.end(5, r"PANIC on CPU \d.*#DB debug", r"^UMBRA PANIC")
 
 
+def at_will(gdb):
+    """Guest-physical addresses: the page tables' own, and one that no table of the guest leads to."""
+    gdb.do("unset tdesc filename")
+    root, before = gdb.value("$cr3"), gdb.do("x/xg 0xff8000", "^0xff8000")
+    gdb.do("monitor phys maybe", r"^usage: phys off\|on$")
+    gdb.do("monitor phys on", "^guests' memory is at guest-physical addresses$")
+    if not gdb.value(f"*(unsigned long *){root:#x}") & 1:
+        fail("the first entry of the guest's top table is not there")
+    gdb.do("x/xg 0x200000000", "Cannot access memory")
+    old = gdb.value("*(unsigned long *)0xff8000")
+    gdb.do(f"set var *(unsigned long *)0xff8000 = {old ^ 0xff:#x}")
+    gdb.do("monitor phys off", "^guests' memory is at their own addresses$")
+    gdb.do("monitor phys on", "^guests'")
+    if gdb.value("*(unsigned long *)0xff8000") != old ^ 0xff:
+        fail("a write to guest-physical memory is lost")
+    gdb.do(f"set var *(unsigned long *)0xff8000 = {old:#x}")
+    gdb.do("monitor phys off", "^guests'")
+    if gdb.do("x/xg 0xff8000", "^0xff8000") != before:
+        fail("the guest's own addresses are not back")
+
+
 def monitor(args):
     with debugging(args, f"{args.build}/guest/ptstorm.elf name=v mem=16M log=wp -- rounds=100000",
                    f"{args.build}/guest/dirty.elf name=b mem=16M log=wp -- pages=512 writes=300 rounds=3") as (umbra, gdb, port):
@@ -98,6 +119,7 @@ def monitor(args):
         stack = symbol(f"{args.build}/guest/ptstorm.elf64", "stack_top") - 8
         gdb.do(f"monitor walk v {stack:#x}", "^the guest: gpa 0x10b", "^the shadow: gpa 0x10b")
         gdb.do("monitor rmap v 0x102", "^gfn 0x102: hfn ")
+        at_will(gdb)
         gdb.do("monitor audit", "^v: 0 violations$", "^b: 0 violations$")
         gdb.do("monitor zap v", "^v: zapped$")
         gdb.do("monitor restart v", "^not while everything stands still$")

@@ -126,6 +126,15 @@ static void memory(void **state)
 	assert_memory_equal(text, "abc", 3);
 	assert_int_equal(gdb_guest_read(v, VIRTUAL + 0xffe, text, 8), 2);
 	assert_false(gdb_guest_write(v, VIRTUAL + 0xffe, "abcd", 4));
+	/* where that lies, and what has no place of its own */
+	assert_int_equal(gdb_guest_read_physical(v, CODE + 0x100, text, 3), 3);
+	assert_memory_equal(text, "abc", 3);
+	assert_true(gdb_guest_write_physical(v, CODE + 0xffe, "wxyz", 4));
+	assert_int_equal(peek(CODE + 0x1001), 'z');
+	assert_int_equal(gdb_guest_read_physical(v, VIRTUAL + 0x100, text, 1), 0);
+	assert_int_equal(gdb_guest_read_physical(v, ~0xffUL, text, 16), 0);
+	assert_false(gdb_guest_write_physical(v, 0xa0000 - 2, "abcd", 4));
+	assert_int_equal(gdb_guest_read_physical(v, 0xa0000 - 2, text, 4), 2);
 	assert_int_equal(gdb_guest_read(v, 0x8000601000, text, 1), 1); /* a 2 MiB page: 0x1000 */
 	assert_int_equal(gdb_guest_read(v, 0x80006a0000, text, 1), 0); /* 0xa0000: no memory */
 	assert_int_equal(gdb_guest_read(v, 1UL << 47, text, 1), 0);
