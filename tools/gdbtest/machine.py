@@ -5,7 +5,7 @@ import re
 
 from gdbtest.client import STEPS, break_in, debugging, fail, symbol
 
-STOPS = {"qemu": 300, "bochs": 100}
+STOPS = {"qemu": 1000, "bochs": 100}
 STOPS_APART = 0.01 # seconds at most
 
 
