@@ -7,11 +7,12 @@ import time
 
 from gdbtest.client import ANSWER_SECONDS, Gdb, Umbra, fail, free_port
 
-NOISE_SECONDS = 60
+NOISE_SECONDS = {"qemu": 60, "bochs": 20}
 PIECE = 64
 BATCH = 20
-SILENT_SECONDS = 3
-OVERSIZED = 6000  # GDB_PACKET is 4096
+SILENT_SECONDS = {"qemu": 3, "bochs": 12}  # without an answer: the line has taken all
+OVERSIZED = 4200  # GDB_PACKET is 4096
+TICKS = {"qemu": 1200, "bochs": 350}  # that guest c lives for, twice: longer than the noise
 COMMANDS = [b"qSupported:multiprocess+", b"?", b"g", b"vCont;s", b"vKill;2", b"D", b"m100000,40", b"X100000,4:abcd", b"Z0,100000,1",
             b"vAttach;2", b"qRcmd,6b696c6c2061"]
 
@@ -65,17 +66,17 @@ def drain(line, silence):
         pass
 
 
-def make_noise(line, umbra):
-    """Returns how much of which kind the line took in a minute."""
-    chance, counts, end = random.Random(1), dict.fromkeys((kind.__name__ for kind in KINDS), 0), time.monotonic() + NOISE_SECONDS
+def make_noise(line, umbra, seconds, silence):
+    """Returns how much of which kind the line took."""
+    chance, counts, end = random.Random(1), dict.fromkeys((kind.__name__ for kind in KINDS), 0), time.monotonic() + seconds
     while time.monotonic() < end:
         if umbra.process.poll() is not None:
-            fail("it ended before the minute")
+            fail("it ended before the noise")
         for kind in chance.choices(KINDS, k=BATCH):
             line.sendall(kind(chance))
             counts[kind.__name__] += 1
-        drain(line, SILENT_SECONDS)
-    drain(line, 2 * SILENT_SECONDS)
+        drain(line, silence)
+    drain(line, 2 * silence)
     return counts
 
 
@@ -115,10 +116,10 @@ def noise(args):
     umbra = Umbra(["tools/run", "--on", args.on, "--elf", f"{args.build}/umbra.elf", "--gdb", str(port), "--timeout", "400",
                    f"{args.build}/guest/ptstorm.elf name=a mem=64M log=wp -- rounds=30",
                    f"{args.build}/guest/insn.elf name=b mem=16M -- fpu=300 watch=off",
-                   f"{args.build}/guest/tick.elf name=c mem=64M cpus=0 -- hz=20 ticks=1200"])
+                   f"{args.build}/guest/tick.elf name=c mem=64M cpus=0 -- hz=20 ticks={TICKS[args.on]}"])
     try:
         line = connect(port)
-        print(make_noise(line, umbra))
+        print(make_noise(line, umbra, NOISE_SECONDS[args.on], SILENT_SECONDS[args.on]))
         attach(line)
         umbra.end(0, r"gdb: listening on COM2", r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^VERDICT c PASS")
     finally:
