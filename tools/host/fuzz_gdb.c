@@ -302,7 +302,7 @@ static void one(const uint8_t *p, size_t n)
 	memset(gone, 0, sizeof gone);
 	memset(&gdb, 0xa5, sizeof gdb);
 	for (unsigned r = 0; r < GDB_REGS; r++)
-		reg[r] = 0x0123456789abcdef * (r + 1);
+		reg[r] = 0x0123456789abcdefUL * (r + 1);
 	for (unsigned i = 0; i < MEMORY; i++)
 		memory[i] = (uint8_t)i;
 	gdb_init(&gdb, &target);

@@ -120,6 +120,9 @@ static void frame_of_a_stop(void **state)
 	ask("D;3", "OK");
 	ask("vAttach;3", "T05thread:p3.1;");
 	/* the next gdb has not asked */
+	packet_n("qXfer:features:read:target.xml:0,10", 35);
+	feed("+", 1);
+	ask("?", "T05thread:p3.1;4:04036655;5:05036655;8:10036655;");
 	packet_n("qSupported:multiprocess+", 24);
 	ask("?", "T05thread:p3.1;");
 }
