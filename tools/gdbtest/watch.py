@@ -40,15 +40,30 @@ def watch_data(gdb):
     gdb.do("delete")
 
 
+def steps_itself(gdb, image):
+    """A guest's own trap, among watched code: a breakpoint that is never met, within an instruction of the page."""
+    gdb.do("inferior 4", r"Switching to inferior 4")
+    gdb.do(f"file {image}")
+    gdb.do("tbreak image_main")
+    gdb.do("continue", "Temporary breakpoint")
+    gdb.do("unset tdesc filename")
+    gdb.do(f"hbreak *{symbol(image, 'insn_stepped') + 2:#x}", "Hardware assisted breakpoint")
+    gdb.do("continue", "Inferior 4 .*exited normally")
+    gdb.do("delete")
+
+
 def watch(args):
-    image = f"{args.build}/guest/ptstorm.elf"
+    image, insn = f"{args.build}/guest/ptstorm.elf", f"{args.build}/guest/insn.elf"
     with debugging(args, f"{image} name=a mem=32M log=wp -- rounds=3", f"{args.build}/guest/dirty.elf name=b mem=32M",
+                   f"{insn} name=c mem=16M -- fpu=1 watch=off",
                    append="gdb=wait audit=continuous", timeout=300) as (umbra, gdb, port):
         gdb.do(f"file {args.build}/umbra.elf")
         gdb.do(f"target remote :{port}", "gdb_stop_park")
         gdb.do("inferior 2", r"Switching to inferior 2")
         reach_code(gdb, f"{image}64")
         watch_data(gdb)
+        steps_itself(gdb, f"{insn}64")
         gdb.do("detach inferiors 2 3 1", "Inferior 1 .*detached")
         gdb.end()
-        umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^UMBRA PASS")
+        umbra.end(0, r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS",
+                  r"^c\| PASS: a single step over CPUID: 1 traps", r"^VERDICT c PASS", r"^UMBRA PASS")
