@@ -117,7 +117,7 @@ struct log_costs {
 #define LEAF_TABLE_FREE 1UL
 /* guard.h. Written while no vCPU of the guest runs but the one that it is open for. */
 #define MMU_GUARDS 64
-#define MMU_GUARD_LEAVES 16 /* that an instruction has installed and are remembered */
+#define MMU_GUARD_LEAVES 16 /* that were installed while it is open, and are remembered */
 struct mmu_guards {
 	unsigned n, leaves;
 	struct mmu_vcpu *open;
