@@ -245,7 +245,7 @@ check-nested: all
 	tools/check-nested --build $(BUILD) $(FILTER)
 
 check-guests: all
-	tools/guests run --build $(BUILD) $(FILTER)
+	tools/guests run --jobs 2 --build $(BUILD) $(FILTER)
 	$(if $(FILTER),,tools/guests hostile --seconds 600 --build $(BUILD))
 
 bench: all
