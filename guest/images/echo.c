@@ -10,16 +10,10 @@
  * Metrics: 1 interrupts at the FIFO's trigger level, 2 interrupts by its timeout.
  */
 #include "guest/images/lib.h"
+#include "guest/images/pic.h"
 
 enum metric_id { METRIC_LEVEL = 1, METRIC_TIMEOUT = 2 };
 
-enum pic_port { PIC1_COMMAND = 0x20, PIC1_DATA = 0x21, PIC2_COMMAND = 0xa0, PIC2_DATA = 0xa1 };
-#define PIC_ICW1_ICW4 0x11
-#define PIC_ICW3_MASTER 0x04
-#define PIC_ICW3_SLAVE 0x02
-#define PIC_ICW4_8086 0x01
-#define PIC_EOI 0x20
-#define MASK_ALL 0xff
 #define IRQ_SERIAL 4
 
 enum uart_port { DATA = 0x3f8, IER, IIR, LCR, MCR, LSR };
@@ -76,22 +70,13 @@ static void on_irq(unsigned irq)
 		}
 		break;
 	}
-	abi_out8(PIC1_COMMAND, PIC_EOI);
+	pic_end();
 }
 
 static void set_up(void)
 {
 	irq_handler = on_irq;
-	abi_out8(PIC1_COMMAND, PIC_ICW1_ICW4);
-	abi_out8(PIC2_COMMAND, PIC_ICW1_ICW4);
-	abi_out8(PIC1_DATA, VECTOR_IRQ);
-	abi_out8(PIC2_DATA, VECTOR_IRQ + 8);
-	abi_out8(PIC1_DATA, PIC_ICW3_MASTER);
-	abi_out8(PIC2_DATA, PIC_ICW3_SLAVE);
-	abi_out8(PIC1_DATA, PIC_ICW4_8086);
-	abi_out8(PIC2_DATA, PIC_ICW4_8086);
-	abi_out8(PIC2_DATA, MASK_ALL);
-	abi_out8(PIC1_DATA, (uint8_t)~(1u << IRQ_SERIAL));
+	pic_setup((uint8_t)~(1u << IRQ_SERIAL));
 	abi_out8(IIR, FCR_ENABLE_CLEAR | FCR_TRIGGER_8);
 	abi_out8(MCR, MCR_DTR_RTS_OUT2);
 	abi_out8(IER, IER_RECEIVED_LINE);

@@ -10,6 +10,7 @@
  * x86-64 processor and x87 have.
  */
 #include "guest/images/lib.h"
+#include "guest/images/pic.h"
 #include "guest/images/steps.h"
 
 /* In pages of its own, as steps_begin is: a breakpoint at steps_enter makes nothing there slow. */
@@ -99,17 +100,9 @@ CODE uint64_t steps_run(uint64_t seed)
 
 /* ---- what only a guest can do ---- */
 
-enum pic_port { PIC1_COMMAND = 0x20, PIC1_DATA = 0x21, PIC2_COMMAND = 0xa0, PIC2_DATA = 0xa1 };
 enum pit_port { PIT_CHANNEL0 = 0x40, PIT_CONTROL = 0x43 };
-#define PIC_ICW1_ICW4 0x11
-#define PIC_ICW3_MASTER 0x04
-#define PIC_ICW3_SLAVE 0x02
-#define PIC_ICW4_8086 0x01
-#define PIC_EOI 0x20
-#define PIC_READ_IRR 0x0a
 #define PIT_CHANNEL0_RATE 0x34
 #define IRQ0 0x01
-#define MASK_ALL 0xff
 #define POLLS 10000000UL
 
 #define WINDOW PAGE_1G
@@ -122,21 +115,7 @@ static volatile uint64_t ticks;
 static void on_irq(unsigned irq)
 {
 	ticks += irq == 0;
-	abi_out8(PIC1_COMMAND, PIC_EOI);
-}
-
-static void pic_setup(void)
-{
-	abi_out8(PIC1_COMMAND, PIC_ICW1_ICW4);
-	abi_out8(PIC2_COMMAND, PIC_ICW1_ICW4);
-	abi_out8(PIC1_DATA, VECTOR_IRQ);
-	abi_out8(PIC2_DATA, VECTOR_IRQ + 8);
-	abi_out8(PIC1_DATA, PIC_ICW3_MASTER);
-	abi_out8(PIC2_DATA, PIC_ICW3_SLAVE);
-	abi_out8(PIC1_DATA, PIC_ICW4_8086);
-	abi_out8(PIC2_DATA, PIC_ICW4_8086);
-	abi_out8(PIC1_DATA, MASK_ALL);
-	abi_out8(PIC2_DATA, MASK_ALL);
+	pic_end();
 }
 
 /* The timer's interrupt waits from now on, and comes again each millisecond: HLT may be met just behind one. */
@@ -145,10 +124,9 @@ static bool timer_expire(void)
 	abi_out8(PIT_CONTROL, PIT_CHANNEL0_RATE);
 	abi_out8(PIT_CHANNEL0, 0);
 	abi_out8(PIT_CHANNEL0, 4);
-	abi_out8(PIC1_DATA, (uint8_t)~IRQ0);
-	abi_out8(PIC1_COMMAND, PIC_READ_IRR);
+	pic_mask((uint8_t)~IRQ0);
 	for (uint64_t i = 0; i < POLLS; i++)
-		if (abi_in8(PIC1_COMMAND) & IRQ0)
+		if (pic_read(PIC_READ_IRR) & IRQ0)
 			return true;
 	return false;
 }
@@ -194,7 +172,7 @@ void image_main(void)
 {
 	uint64_t seed = arg_number("seed", 1), stepped, alone;
 
-	pic_setup(); /* the code runs with RFLAGS.IF: nothing is to come */
+	pic_setup(PIC_MASK_ALL); /* the code runs with RFLAGS.IF: nothing is to come */
 	stepped = steps_enter(seed);
 	alone = steps_enter(seed);
 	report(stepped == alone, "the code's sum is %lx, again %lx", stepped, alone);

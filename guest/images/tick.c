@@ -11,18 +11,11 @@
  * Metrics: 1 TSC ticks per timer tick in HLT, 2 operations per timer tick while storming.
  */
 #include "guest/images/lib.h"
+#include "guest/images/pic.h"
 
 enum metric_id { METRIC_PERIOD = 1, METRIC_STORM = 2 };
 
-enum pic_port { PIC1_COMMAND = 0x20, PIC1_DATA = 0x21, PIC2_COMMAND = 0xa0, PIC2_DATA = 0xa1 };
 enum pit_port { PIT_CHANNEL0 = 0x40, PIT_CONTROL = 0x43 };
-#define PIC_ICW1_ICW4 0x11
-#define PIC_ICW3_MASTER 0x04
-#define PIC_ICW3_SLAVE 0x02
-#define PIC_ICW4_8086 0x01
-#define PIC_EOI 0x20
-#define PIC_READ_IRR 0x0a
-#define PIC_READ_ISR 0x0b
 #define PIT_CHANNEL0_RATE 0x34
 #define PIT_CHANNEL0_LATCH 0x00
 #define PIT_HZ 1193182
@@ -30,7 +23,6 @@ enum pit_port { PIT_CHANNEL0 = 0x40, PIT_CONTROL = 0x43 };
 #define PIT_HZ_MAX 10000
 #define TICKS_MAX 1000000
 #define IRQ0 0x01
-#define MASK_ALL 0xff
 
 #define SPINS 20000000UL /* polls after which a tick is taken for lost */
 #define WINDOW PAGE_1G
@@ -41,30 +33,6 @@ enum pit_port { PIT_CHANNEL0 = 0x40, PIT_CONTROL = 0x43 };
 static volatile uint64_t ticks, strays;
 static volatile bool hold_eoi;
 static uint64_t period; /* in TSC ticks */
-
-static void pic_end(void) { abi_out8(PIC1_COMMAND, PIC_EOI); }
-
-static void pic_mask(uint8_t masked) { abi_out8(PIC1_DATA, masked); }
-
-static uint8_t pic_read(uint8_t which)
-{
-	abi_out8(PIC1_COMMAND, which);
-	return abi_in8(PIC1_COMMAND);
-}
-
-static void pic_setup(void)
-{
-	abi_out8(PIC1_COMMAND, PIC_ICW1_ICW4);
-	abi_out8(PIC2_COMMAND, PIC_ICW1_ICW4);
-	abi_out8(PIC1_DATA, VECTOR_IRQ);
-	abi_out8(PIC2_DATA, VECTOR_IRQ + 8);
-	abi_out8(PIC1_DATA, PIC_ICW3_MASTER);
-	abi_out8(PIC2_DATA, PIC_ICW3_SLAVE);
-	abi_out8(PIC1_DATA, PIC_ICW4_8086);
-	abi_out8(PIC2_DATA, PIC_ICW4_8086);
-	abi_out8(PIC2_DATA, MASK_ALL);
-	pic_mask((uint8_t)~IRQ0);
-}
 
 static void pit_setup(uint16_t divisor)
 {
@@ -170,7 +138,7 @@ static void test_withheld(void)
 	pic_end();
 	report(tick_wait(2), "ticks again after the EOI");
 
-	pic_mask(MASK_ALL);
+	pic_mask(PIC_MASK_ALL);
 	irq_on();
 	count = tick_count(3);
 	irq_off();
@@ -224,7 +192,7 @@ void image_main(void)
 	uint16_t divisor = (uint16_t)(PIT_HZ / hz);
 
 	irq_handler = on_irq;
-	pic_setup();
+	pic_setup((uint8_t)~IRQ0);
 	pit_setup(divisor);
 	print("tick: %lu Hz, divisor %u\n", hz, divisor);
 	if (!report(tick_wait(2), "ticks come"))
@@ -233,5 +201,5 @@ void image_main(void)
 	test_withheld();
 	test_storm(count);
 	report(!strays, "no other interrupt");
-	pic_mask(MASK_ALL);
+	pic_mask(PIC_MASK_ALL);
 }
