@@ -4,11 +4,12 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from terminal import free_port
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ANSWER_SECONDS = 100
@@ -16,12 +17,6 @@ END_SECONDS = 200
 BREAK_IN_AFTER = 0.1
 PROMPT = "(gdb) "
 STEPS = 20
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("localhost", 0))
-        return s.getsockname()[1]
 
 
 def fail(message):

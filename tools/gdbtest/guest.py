@@ -5,7 +5,8 @@ import shlex
 import subprocess
 import tempfile
 
-from gdbtest.client import END_SECONDS, ROOT, STEPS, Umbra, break_in, debugging, fail, free_port, symbol
+from gdbtest.client import END_SECONDS, ROOT, STEPS, Umbra, break_in, debugging, fail, symbol
+from terminal import free_port
 
 
 def readme(args):

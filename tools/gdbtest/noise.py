@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """tools/try-gdb noise: a minute of what no gdb sends, on the port of a machine that runs; then a gdb on the same line."""
 import random
-import socket
-import threading
 import time
 
-from gdbtest.client import ANSWER_SECONDS, Gdb, Umbra, fail, free_port
+from gdbtest.client import Gdb, Umbra, fail
+from terminal import Line, free_port
 
 NOISE_SECONDS = {"qemu": 60, "bochs": 20}
 PIECE = 64
@@ -46,16 +45,6 @@ def unasked(chance):
 KINDS = [random_bytes, random_bytes, wrong_sum, half, oversized, unasked]
 
 
-def connect(port):
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            return socket.create_connection(("localhost", port))
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-    fail("no one listens")
-
-
 def drain(line, silence):
     """What it says to the noise, to the end: sockets hold more of that than a serial line would."""
     line.settimeout(silence)
@@ -80,29 +69,11 @@ def make_noise(line, umbra, seconds, silence):
     return counts
 
 
-def forward(source, sink):
-    try:
-        while data := source.recv(4096):
-            sink.sendall(data)
-    except OSError:
-        pass
-
-
-def lend(line, listener):
-    """gdb's connection is led to the line that is there, which Bochs offers once."""
-    mine, _ = listener.accept()
-    line.settimeout(None)
-    for pair in ((line, mine), (mine, line)):
-        threading.Thread(target=forward, args=pair, daemon=True).start()
-
-
-def attach(line):
-    listener = socket.create_server(("localhost", 0))
-    threading.Thread(target=lend, args=(line, listener), daemon=True).start()
+def attach(port):
     gdb = Gdb()
     try:
         gdb.do("set remotetimeout 100")
-        gdb.do(f"target remote :{listener.getsockname()[1]}", "Remote debugging using")
+        gdb.do(f"target remote :{port}", "Remote debugging using")
         gdb.do("info threads", r"guest c, vCPU 0")
         gdb.do("monitor guests", r"^c +runs ")
         gdb.do("detach inferiors 2 3 4 1", "Inferior 1 .*detached")
@@ -118,9 +89,11 @@ def noise(args):
                    f"{args.build}/guest/insn.elf name=b mem=16M -- fpu=300 watch=off",
                    f"{args.build}/guest/tick.elf name=c mem=64M cpus=0 -- hz=20 ticks={TICKS[args.on]}"])
     try:
-        line = connect(port)
+        line = Line.connect(port)
+        line.setblocking(True)
         print(make_noise(line, umbra, NOISE_SECONDS[args.on], SILENT_SECONDS[args.on]))
-        attach(line)
+        line.close()
+        attach(port)
         umbra.end(0, r"gdb: listening on COM2", r"^VERDICT a PASS", r"^REPLICA a EQUAL", r"^VERDICT b PASS", r"^VERDICT c PASS")
     finally:
         umbra.close()
