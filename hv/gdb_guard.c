@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU at a page that is guarded for gdb (guest/gdb_watch.h). What gdb watches there stops everything; any other instruction
  * goes through: the other vCPUs of the guest are asked to stand still, the guards are open for this one, and it makes a single
- * step, or some more while it stays among watched code and nothing of the guest's data is watched. A step ends early where the guest's own handler is about to run, or it halts; the instruction then meets the guard again. One
- * that clears RFLAGS.TF (SYSCALL, INT n) ends it at the next exit, as does an event whose delivery meets a guard. */
+ * step, or some more while it stays among watched code and nothing of the guest's data is watched. A step ends early where the
+ * guest's own handler is about to run, or it halts; the instruction then meets the guard again. One that clears RFLAGS.TF (SYSCALL,
+ * INT n) ends it at the next exit, as does an event whose delivery meets a guard. */
 #include "guest/gdb_guest.h"
 #include "guest/gdb_watch.h"
 #include "hv/fetch.h"
@@ -33,6 +34,13 @@ bool gdb_guard_code(struct runner *r)
 	return watch != GDB_WATCH_NONE;
 }
 
+/* A step that gdb has not asked for. */
+static void step_through(struct vcpu *v)
+{
+	gdb_guest_step(v);
+	v->step.wanted = false;
+}
+
 enum runner_next gdb_guard_stop(struct runner *r, struct exit *e)
 {
 	uint64_t a = e->page_fault.gva.v;
@@ -52,10 +60,8 @@ enum runner_next gdb_guard_stop(struct runner *r, struct exit *e)
 	s->done = false;
 	s->left = STEPS;
 	v->repeats = 0; /* it gets on */
-	if (!s->on && v->event.type == EVENT_NONE) {
-		gdb_guest_step(v);
-		s->wanted = false;
-	}
+	if (!s->on && v->event.type == EVENT_NONE)
+		step_through(v);
 	return NEXT_YIELD;
 }
 
@@ -84,8 +90,7 @@ static bool passes_on(struct vcpu *v, enum runner_next next)
 	if (!gdb_watch_passes(v))
 		return false;
 	gdb_guest_step_end(v);
-	gdb_guest_step(v);
-	s->wanted = false;
+	step_through(v);
 	return true;
 }
 
