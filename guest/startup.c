@@ -44,6 +44,7 @@ enum cr_outcome vcpu_reset_init(struct vcpu *v, const char **reason)
 	v->gdtr = v->idtr = (struct desc_table){.limit = LIMIT_64K};
 	v->event.type = EVENT_NONE;
 	v->interrupt_shadow = v->nmi_blocked = false;
+	v->was_reset = true;
 	v->activity = VCPU_OFF;
 	v->stale = 0;
 	v->changed = VCPU_ALL;

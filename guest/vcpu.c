@@ -130,10 +130,18 @@ bool vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint3
 	return true;
 }
 
+void vcpu_wrap_rip(struct vcpu *v)
+{
+	if (!vcpu_64bit(v))
+		v->rip = (uint32_t)v->rip;
+}
+
 void vcpu_skip_rest(struct vcpu *v)
 {
-	if (!vcpu_long_mode(v))
-		v->rip = (uint32_t)v->rip;
+	if (!vcpu_long_mode(v) || !(v->stale & VCPU_SEGMENTS))
+		vcpu_wrap_rip(v);
+	else if (v->rip >> 32)
+		v->changed |= VCPU_CARRY;
 	if (v->interrupt_shadow) {
 		v->interrupt_shadow = false;
 		v->changed |= VCPU_FLOW;

@@ -87,6 +87,7 @@ struct vcpu_step {
 #define VCPU_WINDOW (1u << 9)   /* window, nmi_window */
 #define VCPU_RSP (1u << 10)     /* gpr[RSP] */
 #define VCPU_ALL 0x7ffu
+#define VCPU_CARRY (1u << 11)   /* of `changed` alone: rip is to go through vcpu_wrap_rip() first */
 #define VCPU_EASY (VCPU_RIP | VCPU_FLOW | VCPU_CR2 | VCPU_EVENT | VCPU_WINDOW | VCPU_RSP) /* change at many exits */
 
 /* VM exits are counted by hv/'s reasons (backend.h). One of them is none: the entry was not made. */
@@ -132,6 +133,7 @@ struct vcpu {
 	bool nmi_window;       /* the same for an NMI: vcpu_want_nmi_window() */
 	bool interrupt_shadow; /* STI / MOV SS blocking */
 	bool nmi_blocked;      /* from an NMI's delivery to the next IRET */
+	bool was_reset;        /* INIT came since its run loop looked */
 
 	/* progress check: the same fault again and again. rip and error are of a fault at gva, or of none that counts */
 	uint64_t last_rip, last_gva;
@@ -275,14 +277,17 @@ static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
 
 /* The rest of vcpu_skip(), which few need: RIP of 32 bits, the end of blocking, RF cleared, the #DB of a single step. */
 void vcpu_skip_rest(struct vcpu *v);
+/* Outside 64-bit mode RIP has 32 bits. VCPU_SEGMENTS must not be stale in long mode. */
+void vcpu_wrap_rip(struct vcpu *v);
 
 /* The instruction of `length` bytes was carried out: go past it. Ends STI/MOV SS blocking; with RFLAGS.TF a #DB
- * follows. */
+ * follows. In compatibility mode RIP is cut by the entry (VCPU_CARRY) where only the hardware knows CS. */
 static inline void vcpu_skip(struct vcpu *v, unsigned length)
 {
 	v->repeats = 0;
 	v->rip += length;
-	if (__builtin_expect(!vcpu_long_mode(v) || v->interrupt_shadow || v->rflags & (RFLAGS_TF | RFLAGS_RF), 0))
+	if (__builtin_expect(!vcpu_long_mode(v) || v->interrupt_shadow || v->rflags & (RFLAGS_TF | RFLAGS_RF) ||
+			     (uint32_t)v->rip < length, 0))
 		vcpu_skip_rest(v);
 	v->changed |= VCPU_RIP;
 }

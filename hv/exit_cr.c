@@ -142,6 +142,7 @@ enum runner_next exit_rdmsr(struct runner *r, struct exit *e)
 	return NEXT_ENTER;
 }
 
+/* What may bring the local APIC's timer nearer. */
 static enum runner_next write_lapic(struct runner *r, struct exit *e, uint32_t index, uint64_t value)
 {
 	const char *reason;
@@ -161,7 +162,7 @@ enum runner_next exit_wrmsr(struct runner *r, struct exit *e)
 	guests.backend->fetch(v, VCPU_CONTROL);
 	if (index >= MSR_FS_BASE && index <= MSR_KERNEL_GS_BASE)
 		guests.backend->fetch(v, VCPU_SEGMENTS);
-	if ((index >= LAPIC_MSR_FIRST && index <= LAPIC_MSR_LAST) || index == MSR_TSC_DEADLINE)
+	if ((index >= LAPIC_MSR_FIRST && index <= LAPIC_MSR_LAST) || index == MSR_TSC_DEADLINE || index == MSR_TSC)
 		return write_lapic(r, e, index, value);
 	return finish(r, e, msr_write(v, index, value, &reason), &reason);
 }
@@ -171,5 +172,11 @@ enum runner_next exit_xsetbv(struct runner *r, struct exit *e)
 	struct vcpu *v = r->v;
 	uint64_t value = (uint32_t)v->gpr[RAX] | v->gpr[RDX] << 32;
 
+	/* Bochs exits before it looks at CPL, as SVM is said to (APM vol. 2, 15.7); the interpreter looks at neither. */
+	guests.backend->fetch(v, VCPU_SEGMENTS | VCPU_CONTROL);
+	if (!(v->cr4 & CR4_OSXSAVE))
+		return inject_exception(r, e, VECTOR_UD, false, 0);
+	if (vcpu_cpl(v))
+		return inject_exception(r, e, VECTOR_GP, true, 0);
 	return finish(r, e, cr_write_xcr(v, (uint32_t)v->gpr[RCX], value), 0);
 }

@@ -13,6 +13,7 @@
  * The asker does not enter its guest while it waits: the exit that asked is kept, and handled once the others stand still.
  */
 #include "hv/pause.h"
+#include "hv/gdb_stub.h"
 
 bool pause_others(struct runner *r)
 {
@@ -42,6 +43,15 @@ void pause_over(struct runner *r)
 	for (unsigned i = 0; i < g->runners; i++)
 		if (&g->runner[i] != r)
 			runner_attend(g->runner[i].cpu);
+}
+
+void pause_forget(struct runner *r)
+{
+	r->v->was_reset = false;
+	r->holds = false;
+	gdb_guard_over(r);
+	if (load_relaxed(&r->guest->pauser) == r->v->index + 1)
+		pause_over(r);
 }
 
 static bool asked(struct runner *r)

@@ -9,6 +9,8 @@
  * yet; ask again next time round. What was asked for stays asked for until pause_over(). */
 bool pause_others(struct runner *r);
 void pause_over(struct runner *r);
+/* INIT came to r: what its exits had asked for, held or begun, does not happen. In the turn of its CPU. */
+void pause_forget(struct runner *r);
 /* Has all of a guest that runs stand still until pause_guest_over(), for a person: its clocks go on, its limit does not. False: one
  * of its vCPUs has the others stand still just now; ask again. In an RCU section; any CPU. */
 #define PAUSE_PERSON (MMU_MAX_VCPUS + 1)

@@ -173,6 +173,7 @@ static uint64_t runner_time(struct runner *r, uint64_t now)
 		if (now >= over)
 			vm_end_fail(r->vm, "limit: ran %lu s", limit / MICROSECONDS);
 	}
+	store_relaxed(&r->tick, RUNNER_NEVER); /* before the devices' lock: whoever moves a timer behind this look at it, attends */
 	tick = vm_tick(r->vm, now);
 	store_relaxed(&r->tick, tick);
 	return earlier(over, tick);
@@ -186,8 +187,11 @@ static uint64_t runner_turn(struct runner *r, uint64_t now)
 	pause_park(r);
 	next = r->v->index ? RUNNER_NEVER : runner_time(r, now);
 	next = earlier(next, lapic_tick(r->v, now));
-	if (load_relaxed(&r->v->attention))
+	if (load_relaxed(&r->v->attention)) {
 		vcpu_attend(r->v);
+		if (r->v->was_reset)
+			pause_forget(r);
+	}
 	pv_waits(r->v, now);
 	return next;
 }

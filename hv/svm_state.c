@@ -146,6 +146,10 @@ void svm_state_write(struct vcpu *v)
 	uint32_t changed = v->changed;
 
 	v->changed = 0;
+	if (changed & VCPU_CARRY) {
+		svm_state_fetch(v, VCPU_SEGMENTS);
+		vcpu_wrap_rip(v);
+	}
 	if (x->virq && v->event.type != EVENT_INTERRUPT) { /* the entry was not made, and INIT came */
 		x->virq = false;
 		changed |= VCPU_WINDOW;
@@ -155,11 +159,17 @@ void svm_state_write(struct vcpu *v)
 	if (changed & VCPU_FLOW) {
 		m->rflags = v->rflags;
 		m->int_state = v->interrupt_shadow ? INT_STATE_SHADOW : 0;
+		if (!v->nmi_blocked) { /* INIT does not wait for a handler's IRET */
+			m->intercept1 &= ~INTERCEPT1_IRET;
+			x->iret = false;
+		}
 	}
 	if (changed & VCPU_CR2) {
 		m->cr2 = v->cr2;
 		write_cr2(v->cr2); /* Bochs's VMRUN leaves the one in the VMCB alone */
 	}
+	if (changed & VCPU_EVENT)
+		m->event_inject = 0; /* one that was written may not have been entered with: then INIT came */
 	if (changed & VCPU_EVENT && v->event.type != EVENT_NONE)
 		write_event(v);
 	if (changed & VCPU_WINDOW && !x->virq)

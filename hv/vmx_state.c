@@ -128,6 +128,10 @@ void vmx_state_write(struct vcpu *v)
 	uint32_t changed = v->changed;
 
 	v->changed = 0;
+	if (changed & VCPU_CARRY) {
+		vmx_state_fetch(v, VCPU_SEGMENTS);
+		vcpu_wrap_rip(v);
+	}
 	if (changed & VCPU_RIP)
 		vmwrite(VMCS_GUEST_RIP, v->rip);
 	if (changed & VCPU_RSP)
@@ -145,6 +149,8 @@ void vmx_state_write(struct vcpu *v)
 		write_cr2(v->cr2);
 	if (changed & VCPU_EVENT && v->event.type != EVENT_NONE)
 		write_event(v);
+	else if (changed & VCPU_EVENT) /* one that was written may not have been entered with: then INIT came */
+		vmwrite(VMCS_ENTRY_INTERRUPTION, 0);
 	if (changed & VCPU_WINDOW)
 		write_windows(v);
 	if (!(changed & ~VCPU_EASY))

@@ -3,6 +3,8 @@
  *
  *   do=vmx               VMX and SVM instructions: each is #UD; passes
  *   do=rsvd              reserved bits in control registers, MSRs and page tables: #GP, #PF; passes
+ *   do=user              what a process of the guest's may try: XSETBV; CPUID at the very end of compatibility mode's
+ *                        4 GiB, of which the next instruction is at 0; passes
  *   do=mmio              reads and writes memory that is not there: ends as a crash, or reads all ones and passes
  *   do=mmio-unknown      accesses it by FXSAVE, which a hypervisor need not emulate: ends as a crash, or passes
  *   do=mmio-stack        an exception with the stack there: ends as a crash, or as a triple fault
@@ -245,6 +247,84 @@ static void do_rsvd(void)
 	report(*(volatile uint64_t *)WINDOW == 0, "the page is there again");
 }
 
+/* ---- do=user ---- */
+
+#define USER (1UL << 40)
+#define LOW_END 0xfffff000UL /* the last page of 4 GiB */
+#define XCR0_X87_SSE 3
+
+static const uint8_t xsetbv_code[] = {0x31, 0xc9, 0x31, 0xd2, 0xb8, 1, 0, 0, 0, 0x0f, 0x01, 0xd1, 0xc3}; /* XCR0 = 1; ret */
+static const uint8_t cpuid_code[] = {0x0f, 0xa2};
+
+extern char wrap_code[], wrap_code_end[];
+uint64_t wrap(uint64_t leaf, uint64_t unused);
+
+__asm__(R"(
+	.text
+wrap:
+	push	%rbx
+	mov	%edi, %eax
+	ljmp	*wrap_from
+wrap_back:
+	pop	%rbx
+	ret
+	.code32
+wrap_code: /* at 0 */
+	ljmp	$0x18, $wrap_back
+wrap_code_end:
+	.code64
+
+	.pushsection .rodata
+wrap_from:
+	.long	0xfffffffe
+	.word	0x08
+	.popsection
+)");
+
+static void user_xsetbv(uint64_t *root)
+{
+	uint64_t code = memory_take(PAGE, PAGE);
+	struct fault fault;
+	uint32_t low;
+
+	if (!(cpuid(1, 0).c & CPUID_XSAVE)) {
+		skip("no XSAVE");
+		return;
+	}
+	memcpy((void *)code, xsetbv_code, sizeof(xsetbv_code));
+	paging_map(root, USER + 2 * PAGE, code, PAGE, 1, PTE_P | PTE_U);
+	cr4_write(cr4_read() | CR4_OSXSAVE);
+	try_xcr0(XCR0_X87_SSE, 0);
+	access_try_user(&fault, ACCESS_FETCH, USER + 2 * PAGE, 0);
+	__asm__ volatile("xgetbv" : "=a"(low) : "c"(0) : "rdx");
+	report(fault.vector == VECTOR_GP && !fault.error && low == XCR0_X87_SSE, "XSETBV: %s, XCR0 %x",
+		vector_name(fault.vector), low);
+}
+
+static void user_wrap(uint64_t *root)
+{
+	uint64_t code = memory_take(PAGE, PAGE), zero = 0, vendor;
+	struct fault fault;
+
+	memcpy((void *)(code + PAGE - sizeof(cpuid_code)), cpuid_code, sizeof(cpuid_code));
+	paging_map(root, LOW_END, code, PAGE, 1, PTE_P);
+	__asm__("" : "+r"(zero));
+	memcpy((void *)zero, wrap_code, (size_t)(wrap_code_end - wrap_code));
+	vendor = trap_try(&fault, wrap, 0, 0);
+	report(fault.vector == FAULT_NONE && vendor == cpuid(0, 0).a, "CPUID at the end of 4 GiB: %s at %lx",
+		vector_name(fault.vector), fault.rip);
+}
+
+static void do_user(void)
+{
+	uint64_t *root = paging_new();
+
+	user_setup(root, USER);
+	paging_load(root);
+	user_xsetbv(root);
+	user_wrap(root);
+}
+
 /* ---- the ones that do not come back ---- */
 
 static void do_mmio(void)
@@ -312,8 +392,8 @@ void image_main(void)
 	static const struct {
 		const char *name;
 		void (*act)(void);
-	} acts[] = {{"vmx", do_vmx}, {"rsvd", do_rsvd}, {"mmio", do_mmio}, {"mmio-unknown", do_mmio_unknown}, {"mmio-stack", do_mmio_stack},
-		{"jump", do_jump}, {"triple", do_triple}, {"nopf", do_nopf}, {"root", do_root}, {"spin", do_spin}};
+	} acts[] = {{"vmx", do_vmx}, {"rsvd", do_rsvd}, {"user", do_user}, {"mmio", do_mmio}, {"mmio-unknown", do_mmio_unknown},
+		{"mmio-stack", do_mmio_stack}, {"jump", do_jump}, {"triple", do_triple}, {"nopf", do_nopf}, {"root", do_root}, {"spin", do_spin}};
 
 	for (unsigned i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
 		if (!arg_is("do", acts[i].name))
@@ -322,5 +402,5 @@ void image_main(void)
 		acts[i].act();
 		return;
 	}
-	report(false, "do= takes vmx, rsvd, mmio, mmio-unknown, mmio-stack, jump, triple, nopf, root or spin");
+	report(false, "do= takes vmx, rsvd, user, mmio, mmio-unknown, mmio-stack, jump, triple, nopf, root or spin");
 }

@@ -7,7 +7,9 @@
  * blocked  one that comes while another is handled waits for the IRET, and no longer
  * wake     one ends a HLT with interrupts off, of a vCPU that nothing else can wake
  * spin     a vCPU that spins takes them, one or more at a time
- * restart  INIT stops a vCPU wherever it is, a start-up has it begin in real mode at the page it names
+ * restart  INIT stops a vCPU wherever it is, first in the handler of an NMI, and a start-up has it begin in real mode at the page it
+ *          names
+ * held     the same where its last act waits for the other vCPU to stand still
  * asleep   an interrupt that comes at STI ends the HLT behind it
  */
 #include "guest/images/lib.h"
@@ -36,10 +38,14 @@ extern struct { uint16_t limit; uint64_t base; } __attribute__((packed)) smp_idt
 
 static volatile uint64_t taken[2]; /* NMIs, by vCPU */
 static volatile uint64_t nested, early, woken, timers;
-static volatile bool send_another, halt;
+static volatile bool send_another, halt, linger;
 
-/* cli; mov %cs, %ax; mov %ax, %ds; incl MAGIC_AT; 1: hlt; jmp 1b */
-static const uint8_t trampoline[] = {0xfa, 0x8c, 0xc8, 0x8e, 0xd8, 0x66, 0xff, 0x06, MAGIC_AT & 0xff, MAGIC_AT >> 8, 0xf4, 0xeb, 0xfd};
+/* cli; mov %cs, %ax; mov %ax, %ds; mov %ax, %ss; mov $0x800, %sp; pushf; push %cs; push $1f; iret; 1: incl MAGIC_AT */
+static const uint8_t trampoline[] = {0xfa, 0x8c, 0xc8, 0x8e, 0xd8, 0x8e, 0xd0, 0xbc, 0x00, 0x08, 0x9c, 0x0e, 0x68, 0x10, 0x00, 0xcf, 0x66,
+	0xff, 0x06, MAGIC_AT & 0xff, MAGIC_AT >> 8};
+/* Behind it: 1: hlt; jmp 1b; or mov $ABI_PORT_COMMAND, %dx; mov $ABI_MMU_AUDIT, %eax; 1: out %eax, %dx; jmp 1b */
+static const uint8_t stop[] = {0xf4, 0xeb, 0xfd};
+static const uint8_t audits[] = {0xba, ABI_PORT_COMMAND & 0xff, ABI_PORT_COMMAND >> 8, 0x66, 0xb8, ABI_MMU_AUDIT, 0, 0, 0, 0x66, 0xef, 0xeb, 0xfc};
 
 __asm__(".globl nmi_stub\nnmi_stub:\n"
 	"push %rax; push %rcx; push %rdx; push %rsi; push %rdi; push %r8; push %r9; push %r10; push %r11\n"
@@ -68,6 +74,8 @@ void on_nmi(void)
 	__asm__ volatile("str %0" : "=r"(tr));
 	me = tr == 0;
 	taken[me]++;
+	while (me && linger)
+		__asm__ volatile("pause");
 	if (me || !send_another)
 		return;
 	send_another = false;
@@ -171,11 +179,22 @@ static void to_another(uint64_t rounds)
 	send(1, ICR_NMI);
 }
 
-static void restart(uint64_t rounds)
+/* The second vCPU is in the handler of an NMI, and stays there. */
+static void stay_in_nmi(void)
+{
+	uint64_t before = taken[1];
+
+	linger = true;
+	send(1, ICR_NMI);
+	report(changes(&taken[1], before), "the second vCPU handles an NMI");
+}
+
+static void restart(const char *name, const uint8_t *behind, size_t bytes, uint64_t rounds)
 {
 	volatile uint64_t *count = (volatile uint64_t *)(TRAMPOLINE + MAGIC_AT);
 
 	memcpy((void *)TRAMPOLINE, trampoline, sizeof trampoline);
+	memcpy((void *)(TRAMPOLINE + sizeof trampoline), behind, bytes);
 	*count = 0;
 	for (uint64_t i = 0; i < rounds; i++) {
 		send(1, ICR_INIT);
@@ -184,7 +203,7 @@ static void restart(uint64_t rounds)
 		if (!changes(count, i) || *count != i + 1)
 			deviation("round %lu: it has begun %lu times", i, *count);
 	}
-	report(deviations() == 0, "restart: %lu times by INIT and start-up", rounds);
+	report(deviations() == 0, "%s: %lu times by INIT and start-up", name, rounds);
 }
 
 static void asleep(uint64_t rounds)
@@ -217,7 +236,10 @@ void image_main(void)
 		skip("one vCPU: nobody to signal");
 	} else {
 		to_another(rounds);
-		restart(rounds);
+		stay_in_nmi();
+		restart("restart", stop, sizeof stop, rounds);
+		restart("held", audits, sizeof audits, rounds / 4 + 1);
+		restart("restart", stop, sizeof stop, 1);
 	}
 	asleep(rounds);
 }

@@ -151,9 +151,31 @@ static void skip_wraps_at_4_gib_outside_long_mode(void **state)
 	vcpu_skip(v, 2);
 	assert_int_equal(v->rip, 1);
 	v->efer |= EFER_LMA;
+	v->seg[CS].attr |= SEG_L;
 	v->rip = 0xffffffff;
 	vcpu_skip(v, 2);
 	assert_true(v->rip == 0x100000001);
+}
+
+static void skip_wraps_at_4_gib_in_compatibility_mode(void **state)
+{
+	struct vcpu *v = &((struct vcpu_test *)*state)->v;
+
+	v->efer |= EFER_LMA;
+	v->rip = 0xfffffffe;
+	vcpu_skip(v, 2);
+	assert_int_equal(v->rip, 0);
+	assert_int_equal(v->changed, VCPU_RIP);
+	v->stale = VCPU_SEGMENTS; /* who knows CS cuts it */
+	v->rip = 0xfffffffe;
+	vcpu_skip(v, 2);
+	assert_int_equal(v->changed, VCPU_RIP | VCPU_CARRY);
+	vcpu_wrap_rip(v);
+	assert_int_equal(v->rip, 0);
+	v->changed = 0;
+	v->rip = 0xfffffffd; /* not there yet */
+	vcpu_skip(v, 2);
+	assert_int_equal(v->changed, VCPU_RIP);
 }
 
 static void skip_single_steps(void **state)
@@ -260,6 +282,7 @@ int main(void)
 		vcpu_unit_test(events_that_meet),
 		vcpu_unit_test(skip_goes_past),
 		vcpu_unit_test(skip_wraps_at_4_gib_outside_long_mode),
+		vcpu_unit_test(skip_wraps_at_4_gib_in_compatibility_mode),
 		vcpu_unit_test(skip_single_steps),
 		vcpu_unit_test(interruptible_only_when_all_allow),
 		vcpu_unit_test(cr2_set_is_newer_than_the_hardware),
