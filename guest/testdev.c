@@ -75,6 +75,7 @@ static void metric(struct testdev *t, uint32_t value)
 	if (load_relaxed(&t->metrics) < TESTDEV_METRICS) {
 		fetch_add_relaxed(&t->metrics, 1);
 		host_print("METRIC %s %u %u", name, load_relaxed(&t->metric_id), value);
+		fetch_add_relaxed(&t->vm->printed, 1);
 	} else if (!xchg_seq(&t->refused_metric, 1)) {
 		host_log(HOST_WARN, "guest %s: more than %d METRIC lines: no more are printed", name, TESTDEV_METRICS);
 	}

@@ -71,6 +71,7 @@ void vm_console_flush(struct vm *vm)
 		return;
 	vm->line[vm->line_n] = 0;
 	host_print("%s| %s", vm->config.name, vm->line);
+	fetch_add_relaxed(&vm->printed, 1);
 	vm->line_n = 0;
 }
 
@@ -79,8 +80,10 @@ static void show_in_lines(struct vm *vm, uint8_t byte)
 	if (byte == '\r')
 		return;
 	if (byte == '\n') {
-		if (vm->line_n == 0)
+		if (vm->line_n == 0) {
 			host_print("%s|", vm->config.name);
+			fetch_add_relaxed(&vm->printed, 1);
+		}
 		vm_console_flush(vm);
 	} else {
 		vm->line[vm->line_n++] = (byte < ' ' && byte != '\t') || byte == 0x7f ? '.' : (char)byte;
@@ -91,10 +94,12 @@ static void show_in_lines(struct vm *vm, uint8_t byte)
 
 void vm_console_byte(struct vm *vm, uint8_t byte)
 {
-	if (vm->raw)
+	if (vm->raw) {
 		host_raw((const char *)&byte, 1);
-	else
+		fetch_add_relaxed(&vm->printed, 1);
+	} else {
 		show_in_lines(vm, byte);
+	}
 	if (match_byte(&vm->until, byte))
 		vm_end_until(vm);
 }

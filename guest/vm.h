@@ -73,6 +73,7 @@ struct vm {
 	char line[VM_LINE + 1];
 	unsigned line_n;
 	bool raw; /* what it prints goes out as it is; bus.lock */
+	atomic64 printed; /* lines and raw bytes so far: who prints is to wait for the console */
 	struct match until;
 	uint64_t created; /* TSC of the host when it was made: 0 of its own, and of its clocks */
 	uint64_t started; /* TSC at the first entry */

@@ -24,15 +24,17 @@ static void timers_moved(struct runner *r)
 	runner_arm(tick);
 }
 
-/* The access may have moved an interrupt line, a timer, the console, or ended the guest. */
-static enum runner_next after_access(struct runner *r)
+/* The access may have moved an interrupt line, a timer, the console, or ended the guest. printed: vm.printed before it. */
+static enum runner_next after_access(struct runner *r, uint64_t printed)
 {
 	timers_moved(r);
 	/* A guest that prints faster than the console takes it waits here: no line is lost for it, least of all
-	 * others'. */
-	if (host_cpu() == 0)
-		log_drain(CONSOLE_STEP);
-	log_wait_room();
+	 * others', which do not wait. */
+	if (load_relaxed(&r->vm->printed) != printed) {
+		if (host_cpu() == 0)
+			log_drain(CONSOLE_STEP);
+		log_wait_room();
+	}
 	return vm_running(r->vm) ? NEXT_ENTER : NEXT_END;
 }
 
@@ -51,7 +53,7 @@ static enum runner_next plain(struct runner *r, struct exit *e)
 {
 	struct vcpu *v = r->v;
 	uint32_t value = e->io.write ? low_bytes(v->gpr[RAX], e->io.size) : 0;
-
+	uint64_t printed = load_relaxed(&r->vm->printed);
 	enum bus_outcome o = bus_io(&r->vm->bus, e->io.port, e->io.size, e->io.write, &value);
 
 	if (o != BUS_DONE)
@@ -59,7 +61,7 @@ static enum runner_next plain(struct runner *r, struct exit *e)
 	if (!e->io.write)
 		v->gpr[RAX] = insn_merge(v->gpr[RAX], value, e->io.size);
 	vcpu_skip(v, e->length);
-	return after_access(r);
+	return after_access(r, printed);
 }
 
 /* One iteration. False: nothing happened yet, and *next is what follows. */
@@ -91,13 +93,16 @@ static enum runner_next string(struct runner *r, struct exit *e)
 	unsigned bytes = e->io.address_bytes;
 	uint64_t mask = bytes == 8 ? ~0UL : (1UL << 8 * bytes) - 1;
 	uint64_t step = v->rflags & RFLAGS_DF ? -(uint64_t)e->io.size : e->io.size;
-	uint64_t left = e->io.rep ? v->gpr[RCX] & mask : 1;
+	uint64_t left = e->io.rep ? v->gpr[RCX] & mask : 1, printed = load_relaxed(&r->vm->printed);
 	enum runner_next next;
 
 	guests.backend->fetch(v, VCPU_SEGMENTS);
 	for (unsigned i = 0; left && i < STRING_STEP; i++) {
-		if (!iterate(r, e, v->gpr[index] & mask, &next))
+		if (!iterate(r, e, v->gpr[index] & mask, &next)) {
+			if (i)
+				after_access(r, printed); /* of those before */
 			return next;
+		}
 		left--;
 		v->gpr[index] = insn_merge(v->gpr[index], v->gpr[index] + step, bytes);
 		if (e->io.rep)
@@ -107,7 +112,7 @@ static enum runner_next string(struct runner *r, struct exit *e)
 	}
 	if (!left || v->rflags & RFLAGS_TF)
 		vcpu_skip(v, left ? 0 : e->length);
-	return after_access(r);
+	return after_access(r, printed);
 }
 
 enum runner_next exit_io(struct runner *r, struct exit *e)
