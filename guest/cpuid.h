@@ -18,6 +18,10 @@ typedef struct cpuid_regs (*cpuid_source)(uint32_t leaf, uint32_t subleaf);
 #define CPUID_HYPERVISOR 0x40000000u
 #define CPUID_EXTENDED 0x80000000u
 
+/* Features that change what an opcode does (SDM vol. 2, CPUID). */
+#define CPUID_EBX7_BMI1 (1u << 3)    /* F3 BSF is TZCNT */
+#define CPUID_ECXE1_LZCNT (1u << 5)  /* F3 BSR is LZCNT */
+
 /* XCR0 components (SDM vol. 1, 13.1). */
 #define XCR0_X87 (1UL << 0)
 #define XCR0_SSE (1UL << 1)

@@ -84,7 +84,7 @@ enum insn_op {
 	INSN_DIV,
 	INSN_IDIV,
 	INSN_IMUL_REG, /* IMUL with a destination, of it and the operand; or, if `three`, of the operand and the immediate */
-	INSN_BSF,
+	INSN_BSF, /* with rep INSN_REPE TZCNT and LZCNT, where the processor has them */
 	INSN_BSR,
 	INSN_BSWAP,
 	INSN_CBW, /* CWDE, CDQE */

@@ -61,6 +61,32 @@ static enum emulate_outcome multiply(const struct step *s)
 	return step_done(s);
 }
 
+/* BSF and BSR behind F3, where the processor has them: zeros above, or below, the highest or lowest one; all of them of 0. */
+static bool counts_zeros(const struct step *s)
+{
+	const struct cpuid_model *m = s->v->model;
+
+	if (s->i->rep != INSN_REPE)
+		return false;
+	return s->i->op == INSN_BSF ? m->basic[7].ebx & CPUID_EBX7_BMI1 : m->extended[1].ecx & CPUID_ECXE1_LZCNT;
+}
+
+static enum emulate_outcome count_zeros(const struct step *s)
+{
+	const struct insn *i = s->i;
+	unsigned bits = 8u * i->bytes, n = bits;
+	uint64_t b, flags = s->v->rflags & ~(RFLAGS_CF | RFLAGS_ZF);
+	enum emulate_outcome o = step_operand(s, &b);
+
+	if (o != EMULATE_DONE)
+		return o;
+	if (b)
+		n = (unsigned)(i->op == INSN_BSF ? __builtin_ctzll(b) : __builtin_clzll(b) - (64 - (int)bits));
+	step_set_gpr(s->v, i->reg, n, i->bytes);
+	step_set_flags(s->v, flags | (b ? 0 : RFLAGS_CF) | (n ? 0 : RFLAGS_ZF));
+	return step_done(s);
+}
+
 /* IMUL with a destination, BSF, BSR. */
 static enum emulate_outcome to_register(const struct step *s)
 {
@@ -222,9 +248,12 @@ static enum emulate_outcome single(const struct step *s)
 	case INSN_DIV:
 	case INSN_IDIV:
 		return multiply(s);
-	case INSN_IMUL_REG:
 	case INSN_BSF:
 	case INSN_BSR:
+		if (counts_zeros(s))
+			return count_zeros(s);
+		/* fall through */
+	case INSN_IMUL_REG:
 		return to_register(s);
 	case INSN_BSWAP:
 		return byte_swap(s);

@@ -193,9 +193,7 @@ static enum emulate_outcome load(const struct step *s)
 	if (o != EMULATE_DONE)
 		return o;
 	step_set_segment(s->v, seg, &to);
-	step_done(s);
-	s->v->interrupt_shadow = seg == SS;
-	return EMULATE_DONE;
+	return step_loaded(s, seg);
 }
 
 static enum emulate_outcome load_far(const struct step *s)

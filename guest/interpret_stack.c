@@ -102,9 +102,7 @@ static enum emulate_outcome pop_segment(const struct step *s)
 		return o;
 	stack_set_pointer(v, sp); /* by the old SS */
 	step_set_segment(v, s->i->reg, &to);
-	step_done(s);
-	v->interrupt_shadow = s->i->reg == SS;
-	return EMULATE_DONE;
+	return step_loaded(s, s->i->reg);
 }
 
 static enum emulate_outcome push_all(const struct step *s)

@@ -24,6 +24,20 @@ static inline enum emulate_outcome step_done(const struct step *s)
 	return EMULATE_DONE;
 }
 
+/* The same where segment register `seg` was loaded. Nothing comes between a load of SS and the next instruction, the #DB of a single
+ * step as little as an interrupt (SDM vol. 3, 6.8.3); of loads in a row, behind the first. */
+static inline enum emulate_outcome step_loaded(const struct step *s, enum seg seg)
+{
+	struct vcpu *v = s->v;
+	uint64_t held = seg == SS && !v->interrupt_shadow ? v->rflags & RFLAGS_TF : 0;
+
+	v->rflags &= ~held;
+	step_done(s);
+	v->rflags |= held;
+	v->interrupt_shadow = seg == SS;
+	return EMULATE_DONE;
+}
+
 /* `bytes` (1, 2, 4, 8) bytes at seg:offset. */
 enum emulate_outcome step_read(const struct step *s, enum seg seg, uint64_t offset, unsigned bytes, uint64_t *value);
 enum emulate_outcome step_write(const struct step *s, enum seg seg, uint64_t offset, unsigned bytes, uint64_t value);

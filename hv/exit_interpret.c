@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A turn of the interpreter, for a vCPU whose state the hardware does not enter; or one instruction that exits, on SVM. The same protocol as an entry's: an event first,
- * then instructions until there is another, or something is asked of this CPU. */
+/* A turn of the interpreter, for a vCPU whose state the hardware does not enter; or one instruction that exits, on SVM. The same
+ * protocol as an entry's: an event first, then instructions until there is another, or something is asked of this CPU. */
 #include "guest/interpret.h"
 #include "guest/msr.h"
 #include "hv/gdb_stub.h"
@@ -50,13 +50,18 @@ static enum runner_next follow(struct runner *r, struct exit *e, enum emulate_ou
 	}
 }
 
+static bool nmi_waits_no_more(const struct vcpu *v)
+{
+	return v->nmi_window && !v->nmi_blocked;
+}
+
 /* No event, no interrupt that can be one. */
 static bool goes_on(struct runner *r)
 {
 	const struct vcpu *v = r->v;
 
 	return v->interpret && v->event.type == EVENT_NONE && !load_relaxed(&v->attention) &&
-	       !(v->window && vcpu_interruptible(v));
+	       !(v->window && vcpu_interruptible(v)) && !nmi_waits_no_more(v);
 }
 
 enum runner_next exit_interpret(struct runner *r, struct exit *e)
@@ -89,6 +94,11 @@ enum runner_next exit_interpret(struct runner *r, struct exit *e)
 		vcpu_want_window(v, false);
 		store_relaxed(&v->attention, 1);
 	}
+	if (nmi_waits_no_more(v)) {
+		vcpu_want_nmi_window(v, false);
+		store_relaxed(&v->attention, 1);
+	}
+	runner_arm(v->lapic.due); /* an access may have been to the local APIC */
 	/* Wherever it goes on, all of it is newer here than in the hardware. */
 	v->changed |= VCPU_RIP | VCPU_FLOW | VCPU_CONTROL | VCPU_SEGMENTS | VCPU_TABLES | VCPU_RSP | VCPU_DEBUG;
 	return next;

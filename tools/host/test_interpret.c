@@ -24,6 +24,25 @@ static void loads_keep_the_limit(void **state)
 	faults(RUN(v, 0x8e, 0xc8), VECTOR_UD, 0); /* mov %ax, %cs */
 }
 
+static void nothing_comes_behind_a_load_of_ss(void **state)
+{
+	struct vcpu *v = real(state);
+
+	v->rflags |= RFLAGS_TF;
+	v->gpr[RAX] = 0x1000;
+	assert_int_equal(RUN(v, 0x8e, 0xd0), EMULATE_DONE); /* mov %ax, %ss */
+	assert_int_equal(v->event.type, EVENT_NONE);
+	assert_true(v->rflags & RFLAGS_TF);
+	assert_int_equal(RUN(v, 0x89, 0xdc), EMULATE_DONE); /* mov %bx, %sp */
+	assert_int_equal(v->event.vector, VECTOR_DB);
+	v->event.type = EVENT_NONE;
+	put(v, 0x10000 + (uint16_t)v->gpr[RSP], (uint8_t[]){0, 0x10, 0, 0x10}, 4);
+	assert_int_equal(RUN(v, 0x17), EMULATE_DONE); /* pop %ss */
+	assert_int_equal(v->event.type, EVENT_NONE);
+	assert_int_equal(RUN(v, 0x17), EMULATE_DONE); /* of two the first */
+	assert_int_equal(v->event.type, EVENT_EXCEPTION);
+}
+
 static void limits_count(void **state)
 {
 	struct vcpu *v = real(state);
@@ -336,6 +355,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		vcpu_unit_test(loads_keep_the_limit),
+		vcpu_unit_test(nothing_comes_behind_a_load_of_ss),
 		vcpu_unit_test(limits_count),
 		vcpu_unit_test(ip_wraps_by_operand_size),
 		vcpu_unit_test(interrupts_by_the_vector_table),

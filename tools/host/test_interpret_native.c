@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "guest/alu.h"
+#include "guest/cpuid.h"
 #include "guest/interpret.h"
 #include "tools/host/native.h"
 #include "tools/host/native_memory.h"
@@ -157,6 +158,8 @@ static bool make(struct making *m)
 		put(m, 0x66, 1);
 	if (m->narrow)
 		put(m, 0x67, 1);
+	if ((opcode == 0x1bc || opcode == 0x1bd) && chance(50))
+		put(m, 0xf3, 1);
 	m->rex = chance(50) ? (uint8_t)(0x40 | below(16)) : 0;
 	if (m->rex)
 		put(m, m->rex, 1);
@@ -213,6 +216,14 @@ static bool make(struct making *m)
 
 /* ---- the comparison ---- */
 
+static struct cpuid_model model;
+
+/* This processor has TZCNT and LZCNT? */
+static bool counts(enum insn_op op)
+{
+	return op == INSN_BSF ? model.basic[7].ebx : model.extended[1].ecx;
+}
+
 static uint64_t undefined_flags(const struct insn *i, uint64_t cl)
 {
 	unsigned count = (unsigned)((i->by_cl ? cl : i->immediate) & (i->bytes == 8 ? 63 : 31));
@@ -238,7 +249,7 @@ static uint64_t undefined_flags(const struct insn *i, uint64_t cl)
 		return RFLAGS_STATUS;
 	case INSN_BSF:
 	case INSN_BSR:
-		return RFLAGS_STATUS & ~RFLAGS_ZF;
+		return RFLAGS_STATUS & ~(RFLAGS_ZF | (i->rep == INSN_REPE && counts(i->op) ? RFLAGS_CF : 0));
 	default:
 		return 0;
 	}
@@ -342,6 +353,9 @@ static void the_cpu_agrees(void **unused)
 		"=m"(selector[5]));
 	for (unsigned i = 0; i < 6; i++)
 		vcpu.seg[i].selector = selector[i];
+	model.basic[7].ebx = __builtin_cpu_supports("bmi") ? CPUID_EBX7_BMI1 : 0;
+	model.extended[1].ecx = __builtin_cpu_supports("lzcnt") ? CPUID_ECXE1_LZCNT : 0;
+	vcpu.model = &model;
 	vcpu.seg[CS].attr = SEG_L;
 	vcpu.cr0 = CR0_PE;
 	vcpu.efer = EFER_LME | EFER_LMA;
