@@ -9,8 +9,24 @@ static void xsetbv(uint64_t value)
 	asm volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
+#define EXTENDED_SIZES 0x80000008u
+#define EBX_RESTORES_POINTERS (1u << 2)
+
+/* AMD's processors but the newest leave FIP, FDP and FOP as they are where no x87 exception is pending: another guest's (APM vol. 2,
+ * chapter 11; CVE-2006-1056). */
+static bool pointers_stay;
+
+/* The pointers become those of a load of the hypervisor's own, which all guests may see. */
+static void forget_pointers(void)
+{
+	static const uint32_t zero;
+
+	asm volatile("fnclex\n\tffree %%st(7)\n\tfildl %0" : : "m"(zero));
+}
+
 void fpu_cpu_on(const struct cpuid_model *m)
 {
+	pointers_stay = m->amd && !(cpuid(EXTENDED_SIZES, 0).ebx & EBX_RESTORES_POINTERS);
 	write_cr0((read_cr0() & ~(CR0_TS | CR0_EM)) | CR0_MP);
 	write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT | (m->xcr0 ? CR4_OSXSAVE : 0));
 }
@@ -57,6 +73,8 @@ void fpu_load(const struct vcpu *v)
 {
 	uint64_t all = v->model->xcr0;
 
+	if (pointers_stay)
+		forget_pointers();
 	if (!all) {
 		asm volatile("fxrstor64 (%0)" : : "r"(v->fpu) : "memory");
 		return;
