@@ -44,7 +44,7 @@ static void tell_focus(void)
 	if (input.focus == NOBODY)
 		host_print("umbra: console: hypervisor");
 	else
-		host_print("umbra: console: guest %s%s", guests.guest[input.focus].vm->config.name, mode);
+		host_print("umbra: console: guest %s%s", guests.guest[input.focus].name, mode);
 }
 
 /* To the guest that comes `step` further on, round and round, of those that run. False: none does. */

@@ -21,10 +21,11 @@ void latency_begin(void)
 	slab_forget_holds();
 	rcu_read_lock(RCU_WALK); /* guests that end meanwhile stay */
 	for (unsigned i = 0; i < guests.n; i++) {
-		struct vm *vm = guests.guest[i].vm;
+		struct vm *vm;
 
 		if (load_acquire(&guests.guest[i].ended)) /* partner: end_guest */
 			continue;
+		vm = guests.guest[i].vm;
 		lock_forget(&vm->mmu.lock);
 		lock_forget(&vm->bus.lock);
 	}

@@ -41,18 +41,20 @@ static const char *state_of(const struct guest *g)
 
 static void guest_row(struct monitor_job *j, const struct guest *g)
 {
-	const struct vm *vm = g->vm;
+	const struct vm *vm;
 	char cpus[CPUS_TEXT] = "";
 	size_t n = 0;
 
 	for (unsigned i = 0; i < g->runners; i++)
 		n += text_format(cpus + n, sizeof cpus - n, i ? ",%u" : "%u", g->runner[i].cpu);
-	if (!has_vm(g))
+	if (!has_vm(g)) {
 		monitor_row(j, "%-8s %-12s %5u", g->name, state_of(g), load_relaxed(&g->lives) + 1);
-	else
-		monitor_row(j, "%-8s %-12s %5u %5lu %5u  %-9s %-5s %8lu", g->name, state_of(g), load_relaxed(&g->lives) + 1,
-			vm->config.mem >> 20, vm->vcpus, cpus, config_log_names[vm->config.log],
-			(host_clock() - vm->created) / host_clock_hz());
+		return;
+	}
+	vm = g->vm;
+	monitor_row(j, "%-8s %-12s %5u %5lu %5u  %-9s %-5s %8lu", g->name, state_of(g), load_relaxed(&g->lives) + 1,
+		vm->config.mem >> 20, vm->vcpus, cpus, config_log_names[vm->config.log],
+		(host_clock() - vm->created) / host_clock_hz());
 }
 
 bool monitor_guests(struct monitor_job *j)
@@ -144,13 +146,14 @@ bool monitor_stats(struct monitor_job *j)
 			"retries", "emulated");
 	rcu_read_lock(RCU_WALK);
 	for (unsigned rows = 0; rows < MONITOR_ROWS && (g = next_guest(j)); rows++, j->place++) {
-		const struct mmu *m = &g->vm->mmu;
+		const struct mmu *m;
 		uint64_t emulated = 0;
 
 		if (!has_vm(g)) {
 			monitor_row(j, "%-8s has ended", g->name);
 			continue;
 		}
+		m = &g->vm->mmu;
 		for (unsigned i = 0; i < g->runners; i++)
 			emulated += load_relaxed(&g->runner[i].v->emulated);
 		monitor_row(j, "%-8s %11lu %11lu %8lu %9lu %9lu %7lu %9lu", g->name, exits_of(g), mmu_faults(m).faults,

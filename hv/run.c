@@ -156,8 +156,6 @@ bool guest_again(struct guest *g, const char *name)
 	g->next_round = g->next_audit = g->passes = 0;
 	g->audit.mmu = 0;
 	store_relaxed(&g->pauser, 0);
-	count_add(&g->lives, 1);
-	store_release(&g->ended, 0); /* partner: table_poll */
 	for (unsigned i = 0; i < g->runners; i++) {
 		struct runner *r = &g->runner[i];
 
@@ -168,8 +166,12 @@ bool guest_again(struct guest *g, const char *name)
 		r->holds = false;
 		r->paused_since = 0;
 		r->retry_since = r->retry_exits = 0;
-		store_release(&r->stopped, 0); /* partner: turn() in runner.c */
-		runner_attend(r->cpu);
+	}
+	count_add(&g->lives, 1);
+	store_release(&g->ended, 0); /* all of it is there; partners: whoever asks whether it has ended before looking at it */
+	for (unsigned i = 0; i < g->runners; i++) {
+		store_release(&g->runner[i].stopped, 0); /* partner: turn() in runner.c */
+		runner_attend(g->runner[i].cpu);
 	}
 	return true;
 }
