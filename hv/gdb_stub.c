@@ -54,7 +54,7 @@ static void on_send(void *context, const char *bytes, size_t n)
 static void on_monitor(void *context, const char *line, void (*put)(void *to, const char *row), void *to)
 {
 	(void)context;
-	monitor_run(line, put, to);
+	monitor_run(line, gdb_stop_all_orderly(), put, to);
 }
 
 static const struct gdb_target target = {

@@ -64,7 +64,8 @@ void gdb_target_stopped(void)
 		v = vcpu_of(t);
 		if (!v)
 			continue;
-		gdb_guard_over(&guests.guest[t.pid - GDB_HYPERVISOR - 1].runner[v->index]);
+		if (gdb_stop_all_orderly()) /* it takes locks; else when the vCPU goes on */
+			gdb_guard_over(&guests.guest[t.pid - GDB_HYPERVISOR - 1].runner[v->index]);
 		gdb_guest_step_end(v);
 	}
 	gdb_host_stopped();
@@ -149,6 +150,8 @@ size_t gdb_target_memory_read(void *context, struct gdb_thread t, uint64_t a, ui
 	(void)context;
 	if (!v)
 		return gdb_host_read(a, to, n);
+	if (mmu_moving(v->mmu.mmu) && !gdb_stop_all_orderly()) /* whom it would wait for may stand still */
+		return 0;
 	return physical ? gdb_guest_read_physical(v, a, to, n) : gdb_guest_read(v, a, to, n);
 }
 

@@ -270,14 +270,19 @@ void monitor_poll(void)
 		converse();
 }
 
-void monitor_run(const char *line, void (*put)(void *context, const char *row), void *context)
+void monitor_run(const char *line, bool locks, void (*put)(void *context, const char *row), void *context)
 {
 	static struct monitor_job job;
 
 	job.put = put;
 	job.context = context;
 	job.still = true;
-	if (begin(&job, line) && !is_quit(&job))
-		while (!step(&job))
-			;
+	if (!begin(&job, line) || is_quit(&job))
+		return;
+	if (!locks && !monitor_takes_no_lock[job.line.command]) {
+		monitor_row(&job, "not while a CPU stands in the middle of something: it may hold a lock");
+		return;
+	}
+	while (!step(&job))
+		;
 }

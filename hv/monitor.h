@@ -18,7 +18,8 @@ bool monitor_full(void);
 void monitor_poll(void);
 
 /* Carries out one line to its end, while everything stands still for gdb; each row of what it has to say goes to put, without a
- * newline. In gdb_stub.c's service, outside locks and sections. */
-void monitor_run(const char *line, void (*put)(void *context, const char *row), void *context);
+ * newline. In gdb_stub.c's service, outside locks and sections. locks: they may be taken; else only commands that take none are
+ * carried out. */
+void monitor_run(const char *line, bool locks, void (*put)(void *context, const char *row), void *context);
 
 #endif

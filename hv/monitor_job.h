@@ -85,6 +85,7 @@ bool monitor_ask(struct monitor_job *j, unsigned cpu, bool (*work)(void *job));
 /* The commands, in their order: monitor_table.c. */
 extern const struct command_set monitor_commands;
 extern const monitor_step monitor_steps[];
+extern const bool monitor_takes_no_lock[]; /* nor reads what a vCPU's own CPU may have a newer version of */
 
 /* monitor_guest.c */
 bool monitor_guests(struct monitor_job *j);

@@ -107,6 +107,9 @@ static bool quit(struct monitor_job *j)
 	return true; /* monitor.c's */
 }
 
+const bool monitor_takes_no_lock[COMMANDS] = {[HELP] = true, [GUESTS] = true, [STATS] = true, [EXITS] = true, [PHYS] = true,
+	[LOCKS] = true, [RCU] = true, [DMESG] = true};
+
 const monitor_step monitor_steps[COMMANDS] = {
 	[HELP] = help,
 	[GUESTS] = monitor_guests,

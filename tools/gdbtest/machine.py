@@ -57,6 +57,15 @@ def wrong_stub(gdb):
     gdb.do("info threads", r"2\.1 .*guest a, vCPU 0")
 
 
+def monitor_in_between(gdb):
+    """A CPU stands where it holds a guest's lock: the monitor does what takes none."""
+    gdb.do("tbreak leaf_install", r"breakpoint")
+    gdb.do("continue", r"leaf_install")
+    gdb.do("monitor rmap a 0x100", r"^not while a CPU stands in the middle of something")
+    gdb.do("monitor guests", r"^a +runs ")
+    gdb.do("monitor dmesg 2", r"^\| ")
+
+
 def panic(gdb):
     gdb.do("tbreak exit_io", r"breakpoint")
     gdb.do("continue", r"exit_io")
@@ -75,6 +84,7 @@ def hypervisor(args):
         wrong_stub(gdb)
         step_hypervisor(gdb)
         step_over_entry(gdb)
+        monitor_in_between(gdb)
         panic(gdb)
         gdb.do("detach")
         gdb.end()
