@@ -8,7 +8,7 @@
 
 #include "guest/vcpu.h"
 
-#define INSN_BYTES_MAX 15
+#define INSN_BYTES_MAX VCPU_INSN_BYTES
 
 enum insn_op {
 	/* insn_decode */

@@ -275,6 +275,8 @@ static inline void vcpu_set_cr2(struct vcpu *v, uint64_t value)
 	v->changed |= VCPU_CR2;
 }
 
+#define VCPU_INSN_BYTES 15 /* an instruction has no more */
+
 /* The rest of vcpu_skip(), which few need: RIP of 32 bits, the end of blocking, RF cleared, the #DB of a single step. */
 void vcpu_skip_rest(struct vcpu *v);
 /* Outside 64-bit mode RIP has 32 bits. VCPU_SEGMENTS must not be stale in long mode. */
@@ -284,10 +286,12 @@ void vcpu_wrap_rip(struct vcpu *v);
  * follows. In compatibility mode RIP is cut by the entry (VCPU_CARRY) where only the hardware knows CS. */
 static inline void vcpu_skip(struct vcpu *v, unsigned length)
 {
+	uint64_t rip = v->rip + length;
+
 	v->repeats = 0;
-	v->rip += length;
-	if (__builtin_expect(!vcpu_long_mode(v) || v->interrupt_shadow || v->rflags & (RFLAGS_TF | RFLAGS_RF) ||
-			     (uint32_t)v->rip < length, 0))
+	v->rip = rip;
+	if (__builtin_expect((uint32_t)rip < VCPU_INSN_BYTES || /* perhaps past 4 GiB */
+			     v->interrupt_shadow || v->rflags & (RFLAGS_TF | RFLAGS_RF), 0))
 		vcpu_skip_rest(v);
 	v->changed |= VCPU_RIP;
 }
