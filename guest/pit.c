@@ -147,7 +147,7 @@ static void set_gate(struct pit_channel *c, bool gate, int64_t tick)
 		c->next = 0;
 		c->start = tick + 1;
 		c->stopped = -1;
-		c->triggered = true;
+		c->triggered = c->loaded; /* without a count the channel is not armed */
 	} else if (rises && c->stopped >= 0) {
 		c->start += tick - c->stopped;
 		c->stopped = -1;

@@ -23,7 +23,7 @@ struct pit_channel {
 	bool bcd, gate;
 	enum pit_access access;
 	bool loaded;     /* a count was written since the control word: the output runs */
-	bool triggered;  /* modes 1 and 5: the gate rose since */
+	bool triggered;  /* modes 1 and 5: the gate rose since `loaded` */
 	uint32_t count;  /* 1 … 65536 (BCD: 10000), in force since `start` */
 	int64_t start;   /* PIT tick at which it was loaded */
 	int64_t stopped; /* PIT tick at which the gate stopped it, or -1 */

@@ -30,6 +30,26 @@ static void modes_1_and_5_wait_for_the_gate(void **state)
 	assert_int_equal(pit_tick(&m.pit, at(50)), UINT64_MAX);
 }
 
+/* A rise before the count is there starts nothing, and the next one is the first. */
+static void modes_1_and_5_need_a_count_first(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	for (unsigned mode = 1; mode <= 5; mode += 4) {
+		set_up(&m);
+		out(&m, PIT_PORT + 3, (uint8_t)MODE(2, mode), 10);
+		out(&m, PIT_SPEAKER_PORT, 1, 20);
+		assert_true(speaker_out(&m, 21));
+		set_count(&m, 2, 50, 30);
+		assert_true(speaker_out(&m, 81) && speaker_out(&m, 82));
+		out(&m, PIT_SPEAKER_PORT, 0, 100);
+		out(&m, PIT_SPEAKER_PORT, 1, 1000);
+		for (uint64_t t = 1001; t < 1200; t++)
+			assert_int_equal(speaker_out(&m, t), mode == 1 ? t >= 1051 : t != 1051);
+	}
+}
+
 static void the_gate_stops_mode_0(void **state)
 {
 	struct machine m;
@@ -69,6 +89,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(modes_1_and_5_wait_for_the_gate),
+		cmocka_unit_test(modes_1_and_5_need_a_count_first),
 		cmocka_unit_test(the_gate_stops_mode_0),
 		cmocka_unit_test(the_gate_restarts_mode_2),
 	};
