@@ -28,7 +28,7 @@ struct pit_channel {
 	int64_t start;   /* PIT tick at which it was loaded */
 	int64_t stopped; /* PIT tick at which the gate stopped it, or -1 */
 	uint32_t next;   /* count written while another runs; 0: none */
-	int64_t next_at; /* PIT tick at which it takes over */
+	int64_t next_at; /* PIT tick at which it takes over; INT64_MAX: at a trigger */
 	bool write_high; /* the next byte written is the high one */
 	uint8_t written_low;
 	bool read_high;   /* the next byte read is the high one */

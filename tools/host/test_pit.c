@@ -149,6 +149,64 @@ static void a_new_count_takes_over_at_the_end_of_the_period(void **state)
 	assert_int_equal(m.pit.edges, 4);
 }
 
+/* Mode 3: at the end of the half, so that the other half is the new count's already. */
+static void a_new_count_takes_over_at_the_end_of_the_half(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_SPEAKER_PORT, 1, 5);
+	out(&m, PIT_PORT + 3, MODE(2, 3), 10);
+	set_count(&m, 2, 1001, 10);
+	set_count(&m, 2, 301, 200); /* while it is high, for 501 ticks */
+	assert_int_equal(get_count(&m, 2, 201), 1000 - 2 * 190);
+	for (uint64_t t = 202; t < 11 + 501; t++)
+		assert_true(speaker_out(&m, t));
+	assert_int_equal(get_count(&m, 2, 11 + 501 + 20), 300 - 2 * 20);
+	for (uint64_t t = 11 + 501 + 20; t < 4000; t++)
+		assert_int_equal(speaker_out(&m, t), (t - 11 - 501) % 301 >= 150);
+	/* While it is low: from 4124 to 4274. */
+	assert_true(!speaker_out(&m, 4124) && speaker_out(&m, 4123));
+	set_count(&m, 2, 1000, 4150);
+	for (uint64_t t = 4151; t < 9000; t++)
+		assert_int_equal(speaker_out(&m, t), t >= 4274 && (t - 4274) % 1000 < 500);
+}
+
+static void the_half_that_is_left_interrupts_in_time(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 3, 1000);
+	set_count(&m, 0, 400, 200);
+	out(&m, PIT_PORT + 3, 0xe2, 510);
+	assert_int_equal(in(&m, PIT_PORT, 510) & 0x40, 0x40);
+	assert_int_equal(pit_tick(&m.pit, at(400)), at(511 + 200));
+	assert_int_equal(pit_tick(&m.pit, at(600)), at(511 + 200));
+	assert_false(ticked(&m));
+	assert_int_equal(pit_tick(&m.pit, at(711)), at(711 + 400));
+	assert_true(ticked(&m));
+	/* To a longer one: the edge of the old one is not to come. */
+	set_count(&m, 0, 3000, 750);
+	assert_int_equal(pit_tick(&m.pit, at(760)), at(911 + 1500));
+	pit_tick(&m.pit, at(911 + 1499));
+	assert_false(ticked(&m));
+	pit_tick(&m.pit, at(911 + 1500));
+	assert_true(ticked(&m));
+	/* Nobody looked in between: three edges of the new count, none of the old one. */
+	start(&m, 3, 1000);
+	set_count(&m, 0, 200, 200);
+	pit_tick(&m.pit, at(1011));
+	assert_int_equal(m.pit.edges, 3);
+	/* Written while it is low: at the end of the period, which is an edge. */
+	start(&m, 3, 1000);
+	set_count(&m, 0, 400, 600);
+	assert_int_equal(pit_tick(&m.pit, at(600)), at(1011));
+	assert_int_equal(pit_tick(&m.pit, at(1011)), at(1411));
+	assert_int_equal(m.pit.edges, 1);
+}
+
 static void mode_4_strobes_once(void **state)
 {
 	struct machine m;
@@ -330,6 +388,8 @@ int main(void)
 		cmocka_unit_test(a_late_call_leaves_one_interrupt),
 		cmocka_unit_test(a_fast_timer_cannot_ask_for_a_storm),
 		cmocka_unit_test(a_new_count_takes_over_at_the_end_of_the_period),
+		cmocka_unit_test(a_new_count_takes_over_at_the_end_of_the_half),
+		cmocka_unit_test(the_half_that_is_left_interrupts_in_time),
 		cmocka_unit_test(mode_4_strobes_once),
 		cmocka_unit_test(a_tsc_calibration_measures_the_time),
 		cmocka_unit_test(bcd_counts),

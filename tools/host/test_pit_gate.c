@@ -85,6 +85,30 @@ static void the_gate_restarts_mode_2(void **state)
 	assert_false(speaker_out(&m, 400));
 }
 
+/* No period ends while the gate is low: a new count waits for the trigger. */
+static void a_new_count_waits_for_the_gate(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	for (unsigned mode = 2; mode <= 3; mode++) {
+		set_up(&m);
+		out(&m, PIT_SPEAKER_PORT, 1, 5);
+		out(&m, PIT_PORT + 3, (uint8_t)MODE(2, mode), 10);
+		set_count(&m, 2, 100, 10);
+		set_count(&m, 2, 60, 30);
+		out(&m, PIT_SPEAKER_PORT, 0, 41);
+		assert_int_equal(get_count(&m, 2, 500), mode == 2 ? 70 : 40);
+		assert_true(speaker_out(&m, 500));
+		out(&m, PIT_PORT + 3, 0xe8, 501);
+		assert_int_equal(in(&m, PIT_PORT + 2, 501) & 0x40, 0x40);
+		out(&m, PIT_SPEAKER_PORT, 1, 600);
+		assert_int_equal(get_count(&m, 2, 601), 60);
+		for (uint64_t t = 601; t < 900; t++)
+			assert_int_equal(speaker_out(&m, t), mode == 2 ? (t - 601) % 60 != 59 : (t - 601) % 60 < 30);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -92,6 +116,7 @@ int main(void)
 		cmocka_unit_test(modes_1_and_5_need_a_count_first),
 		cmocka_unit_test(the_gate_stops_mode_0),
 		cmocka_unit_test(the_gate_restarts_mode_2),
+		cmocka_unit_test(a_new_count_waits_for_the_gate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
