@@ -175,7 +175,8 @@ bool vm_print_verdict(const struct vm *vm, bool replica_equal)
 	return vm->pass && replica_equal;
 }
 
-/* The lock is for the one vCPU that has the 8259A's output. */
+/* The lock is for the one vCPU that has the 8259A's output. What it does not find it is to be told when it comes, even if that
+ * is what it was told last: between an access and its vm_tick() a vector can go and come again, and tell_pic() sees one value. */
 static bool pic_waits(const struct vcpu *v)
 {
 	struct vm *vm = v->vm;
@@ -185,6 +186,8 @@ static bool pic_waits(const struct vcpu *v)
 		return false;
 	lock_take(&vm->bus.lock);
 	waits = pic_offered(&vm->pic) >= 0;
+	if (!waits)
+		vm->pic_told = -1;
 	lock_drop(&vm->bus.lock);
 	return waits;
 }
