@@ -237,11 +237,6 @@ static void tell_pic(struct vm *vm)
 			vcpu_attract(vm->vcpu[i]);
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 uint64_t vm_tick(struct vm *vm, uint64_t now)
 {
 	uint64_t next;
@@ -250,9 +245,9 @@ uint64_t vm_tick(struct vm *vm, uint64_t now)
 	if (now > vm->ticked)
 		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
 	next = pit_tick(&vm->pit, vm->ticked);
-	next = sooner(next, uart_tick(&vm->uart, vm->ticked));
-	next = sooner(next, cmos_tick(&vm->cmos, vm->ticked));
-	next = sooner(next, power_tick(&vm->power, vm->ticked));
+	next = earlier(next, uart_tick(&vm->uart, vm->ticked));
+	next = earlier(next, cmos_tick(&vm->cmos, vm->ticked));
+	next = earlier(next, power_tick(&vm->power, vm->ticked));
 	tell_pic(vm);
 	lock_drop(&vm->bus.lock);
 	return next;
