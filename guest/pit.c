@@ -163,7 +163,8 @@ static void set_gate(struct pit_channel *c, bool gate, int64_t tick)
 		c->stopped = -1;
 		c->triggered = c->loaded; /* without a count the channel is not armed */
 	} else if (rises && c->stopped >= 0) {
-		c->start += tick - c->stopped;
+		if (tick > c->stopped)
+			c->start += tick - c->stopped;
 		c->stopped = -1;
 	} else if (!gate && c->gate && !by_trigger(c)) {
 		c->stopped = tick > c->start ? tick : c->start;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* guest/pit.c: the 8254 under a clock that the test turns. test_pit_gate.c has what its gates do. */
+/* guest/pit.c: the 8254 under a clock that the test turns. test_pit_gate.c has what its gates do, test_pit_model.c
+ * compares the outputs with a counter that counts. */
 #include "tools/host/pit_test.h"
 
 #define BCD 1
