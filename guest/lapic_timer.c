@@ -94,18 +94,22 @@ uint64_t lapic_deadline(const struct vcpu *v)
 void lapic_set_deadline(struct vcpu *v, uint64_t guest_tsc)
 {
 	struct lapic *l = &v->lapic;
+	uint64_t now = host_clock();
 
 	if (mode(l) != TIMER_DEADLINE)
 		return;
+	lapic_tick(v, now); /* one that has passed is not lost */
 	l->deadline = guest_tsc;
 	lapic_timer_set(v);
-	lapic_tick(v, host_clock());
+	lapic_tick(v, now);
 }
 
 void lapic_tsc_moved(struct vcpu *v)
 {
-	if (mode(&v->lapic) == TIMER_DEADLINE)
-		lapic_timer_set(v);
+	if (mode(&v->lapic) != TIMER_DEADLINE)
+		return;
+	lapic_tick(v, host_clock()); /* by the TSC as it was */
+	lapic_timer_set(v);
 }
 
 void lapic_timer_set_initial(struct vcpu *v, uint32_t value)

@@ -53,14 +53,24 @@ static int64_t elapsed(const struct pit_channel *c, int64_t tick)
 	return (c->stopped >= 0 && c->stopped < tick ? c->stopped : tick) - c->start;
 }
 
-/* A count written while a periodic one ran takes over at the end of the period. */
+/* Mode 3: how long the output is high in each period; then it is low for count / 2. */
+static int64_t high_half(const struct pit_channel *c)
+{
+	return (c->count + 1) / 2;
+}
+
+/* A count written while a periodic one ran takes over: load() says when. In the middle of a period, which is mode 3, the low
+ * half is the new count's. */
 static void take_over(struct pit_channel *c, int64_t tick)
 {
-	if (c->next && tick >= c->next_at) {
-		c->count = c->next;
-		c->start = c->next_at;
-		c->next = 0;
-	}
+	bool middle;
+
+	if (!c->next || tick < c->next_at)
+		return;
+	middle = (c->next_at - c->start) % c->count;
+	c->count = c->next;
+	c->next = 0;
+	c->start = c->next_at - (middle ? high_half(c) : 0);
 }
 
 static bool output(const struct pit_channel *c, int64_t tick)
@@ -79,7 +89,7 @@ static bool output(const struct pit_channel *c, int64_t tick)
 	case 2:
 		return e % n != n - 1;
 	case 3:
-		return e % n < (n + 1) / 2;
+		return e % n < high_half(c);
 	default:
 		return e != n;
 	}
@@ -95,7 +105,7 @@ static uint16_t current(const struct pit_channel *c, int64_t tick)
 	} else if (c->mode == 2) {
 		v = n - e % n;
 	} else if (c->mode == 3) {
-		int64_t high = (n + 1) / 2, at = e % n;
+		int64_t high = high_half(c), at = e % n;
 
 		v = (n & ~1L) - 2 * (at < high ? at : at - high);
 		if (v <= 0)
@@ -120,14 +130,18 @@ static uint32_t count_written(const struct pit_channel *c, uint16_t v)
 
 static void load(struct pit_channel *c, uint32_t count, int64_t tick)
 {
+	int64_t at;
+
 	if (c->triggered && by_trigger(c)) {
 		c->next = count;
 		c->next_at = INT64_MAX; /* at the next trigger */
 		return;
 	}
 	if (c->loaded && periodic(c) && c->gate && tick >= c->start) {
+		/* At the end of the period, or in mode 3 of the half. */
+		at = elapsed(c, tick) % c->count;
 		c->next = count;
-		c->next_at = c->start + (elapsed(c, tick) / c->count + 1) * c->count;
+		c->next_at = tick - at + (c->mode == 3 && at < high_half(c) ? high_half(c) : c->count);
 		return;
 	}
 	c->count = count;
@@ -147,12 +161,14 @@ static void set_gate(struct pit_channel *c, bool gate, int64_t tick)
 		c->next = 0;
 		c->start = tick + 1;
 		c->stopped = -1;
-		c->triggered = true;
+		c->triggered = c->loaded; /* without a count the channel is not armed */
 	} else if (rises && c->stopped >= 0) {
-		c->start += tick - c->stopped;
+		if (tick > c->stopped)
+			c->start += tick - c->stopped;
 		c->stopped = -1;
 	} else if (!gate && c->gate && !by_trigger(c)) {
 		c->stopped = tick > c->start ? tick : c->start;
+		c->next_at = INT64_MAX; /* the period does not end: its rise takes over */
 	}
 	c->gate = gate;
 }
@@ -185,6 +201,8 @@ static int64_t next_edge(const struct pit_channel *c, int64_t tick)
 		at = e < 0 ? n : (e / n + 1) * n;
 	else
 		at = c->mode >= 4 ? n + 1 : n;
+	if (c->next && c->next_at < c->start + at)
+		return c->next_at + c->next / 2; /* from the middle of a period: the end of the new count's low half */
 	return at > e ? c->start + at : -1;
 }
 

@@ -23,12 +23,12 @@ struct pit_channel {
 	bool bcd, gate;
 	enum pit_access access;
 	bool loaded;     /* a count was written since the control word: the output runs */
-	bool triggered;  /* modes 1 and 5: the gate rose since */
+	bool triggered;  /* modes 1 and 5: the gate rose since `loaded` */
 	uint32_t count;  /* 1 … 65536 (BCD: 10000), in force since `start` */
 	int64_t start;   /* PIT tick at which it was loaded */
 	int64_t stopped; /* PIT tick at which the gate stopped it, or -1 */
 	uint32_t next;   /* count written while another runs; 0: none */
-	int64_t next_at; /* PIT tick at which it takes over */
+	int64_t next_at; /* PIT tick at which it takes over; INT64_MAX: at a trigger */
 	bool write_high; /* the next byte written is the high one */
 	uint8_t written_low;
 	bool read_high;   /* the next byte read is the high one */

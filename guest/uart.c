@@ -86,7 +86,7 @@ static void set_mcr(struct uart *u, uint8_t value)
 	u->msr = (uint8_t)(now | (u->msr & MSR_DELTAS) | changed >> 4 | (u->msr & ~now & MSR_RI ? MSR_RI_FELL : 0));
 }
 
-/* The receiver's FIFO was filled, read or emptied: its timeout begins anew. */
+/* The receiver's FIFO was read or emptied: its timeout is over and begins anew. */
 static void restart_timeout(struct uart *u)
 {
 	u->timed_out = false;
@@ -107,7 +107,7 @@ static void store(struct uart *u, uint8_t byte)
 		u->errors |= LSR_OVERRUN;
 	if (!u->fifo)
 		u->rx[u->rx_first] = byte;
-	restart_timeout(u);
+	u->timeout = 0; /* begins anew; one that has occurred lasts until the FIFO is read */
 }
 
 bool uart_receive(struct uart *u, uint8_t byte)

@@ -27,7 +27,7 @@ struct uart {
 	unsigned rx_first, rx_n;
 	uint64_t hz;      /* TSC ticks a second */
 	uint64_t timeout; /* TSC at which the bytes in the FIFO will have waited for four characters' time; 0: from the next tick on */
-	bool timed_out;   /* they have, since the last one came or was read */
+	bool timed_out;   /* they have, since the last one was read */
 };
 
 void uart_init(struct uart *u, struct irq *irq, void (*send)(void *receiver, uint8_t byte), void *receiver);

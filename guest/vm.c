@@ -180,7 +180,8 @@ bool vm_print_verdict(const struct vm *vm, bool replica_equal)
 	return vm->pass && replica_equal;
 }
 
-/* The lock is for the one vCPU that has the 8259A's output. */
+/* The lock is for the one vCPU that has the 8259A's output. What it does not find it is to be told when it comes, even if that
+ * is what it was told last: between an access and its vm_tick() a vector can go and come again, and tell_pic() sees one value. */
 static bool pic_waits(const struct vcpu *v)
 {
 	struct vm *vm = v->vm;
@@ -190,6 +191,8 @@ static bool pic_waits(const struct vcpu *v)
 		return false;
 	lock_take(&vm->bus.lock);
 	waits = pic_offered(&vm->pic) >= 0;
+	if (!waits)
+		vm->pic_told = -1;
 	lock_drop(&vm->bus.lock);
 	return waits;
 }
@@ -239,11 +242,6 @@ static void tell_pic(struct vm *vm)
 			vcpu_attract(vm->vcpu[i]);
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 uint64_t vm_tick(struct vm *vm, uint64_t now)
 {
 	uint64_t next;
@@ -252,9 +250,9 @@ uint64_t vm_tick(struct vm *vm, uint64_t now)
 	if (now > vm->ticked)
 		vm->ticked = now; /* another CPU may have looked at the clock later and be here first */
 	next = pit_tick(&vm->pit, vm->ticked);
-	next = sooner(next, uart_tick(&vm->uart, vm->ticked));
-	next = sooner(next, cmos_tick(&vm->cmos, vm->ticked));
-	next = sooner(next, power_tick(&vm->power, vm->ticked));
+	next = earlier(next, uart_tick(&vm->uart, vm->ticked));
+	next = earlier(next, cmos_tick(&vm->cmos, vm->ticked));
+	next = earlier(next, power_tick(&vm->power, vm->ticked));
 	tell_pic(vm);
 	lock_drop(&vm->bus.lock);
 	return next;

@@ -78,7 +78,7 @@ struct vm {
 	uint64_t created; /* TSC of the host when it was made: 0 of its own, and of its clocks */
 	uint64_t started; /* TSC at the first entry */
 	uint64_t ticked;  /* TSC up to which the timers were brought; bus.lock */
-	int pic_told;     /* what the 8259A offered when its vCPU was last told; bus.lock */
+	int pic_told;     /* what the 8259A offered when its vCPU was last told; -1: nothing, or gone when it looked; bus.lock */
 };
 
 /* Connects the devices to the bus. The MMU and RAM exist already. */

@@ -27,15 +27,15 @@ __attribute__((noinline)) static void inject_nmi(struct vcpu *v)
 	vcpu_set_event(v, (struct event){.type = EVENT_NMI, .vector = VECTOR_NMI});
 }
 
-/* Is HLT what runs in the shadow of STI? It exits, and then the interrupt can be delivered: no window is wanted. One that opened too
- * early, as on QEMU (svm.c), would have the guest sleep on what it was to be woken by. */
+/* Is HLT what runs in the shadow of STI? At CPL 0 it exits, and then the interrupt can be delivered: no window is wanted. One
+ * that opened too early, as on QEMU (svm.c), would have the guest sleep on what it was to be woken by. */
 __attribute__((noinline)) static bool halts_next(struct vcpu *v)
 {
 	struct fetch x = {.n = 0};
 
 	guests.backend->fetch(v, VCPU_SEGMENTS);
-	return v->event.type == EVENT_NONE && vcpu_canonical(fetch_at(v, &x)) && fetch_more(v, &x) == MMU_RESUME &&
-	       x.bytes[0] == HLT;
+	return v->event.type == EVENT_NONE && !vcpu_cpl(v) && vcpu_canonical(fetch_at(v, &x)) &&
+	       fetch_more(v, &x) == MMU_RESUME && x.bytes[0] == HLT;
 }
 
 void inject_interrupt(struct runner *r)

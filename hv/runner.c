@@ -34,11 +34,6 @@ struct cpu_loop {
 };
 static struct cpu_loop loops[HOST_MAX_CPUS];
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 void runner_arm(uint64_t t)
 {
 	struct cpu_loop *l = &loops[host_cpu()];

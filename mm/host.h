@@ -26,6 +26,8 @@ void host_relax(void);
 /* TSC ticks since boot, and ticks per second. */
 uint64_t host_clock(void);
 uint64_t host_clock_hz(void);
+/* The sooner of two times of host_clock(); UINT64_MAX: never. */
+static inline uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 enum host_level { HOST_ERROR, HOST_WARN, HOST_INFO, HOST_DEBUG };
 /* A line for the hypervisor's log ring. Never blocks, allowed under locks. No newline at the end of fmt. */

@@ -192,22 +192,35 @@ static void interrupts_end_a_halt(void **state)
 	assert_int_equal(v->activity, VCPU_OFF);
 }
 
-static void the_8259a_ends_the_halt_of_its_vcpu(void **state)
+static void port_out(uint16_t port, uint32_t value)
+{
+	bus_io(&vm->bus, port, 1, true, &value);
+}
+
+/* The 8259A takes line 4 alone, as vector 0x24. */
+static void set_up_8259a(void)
 {
 	static const uint8_t words[][2] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x21, 0xef}};
 
-	(void)state;
-	for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
-		uint32_t value = words[i][1];
+	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+		port_out(words[i][0], words[i][1]);
+}
 
-		bus_io(&vm->bus, words[i][0], 1, true, &value);
-	}
-	start(1);
-	halt(vcpu(0), true);
-	halt(vcpu(1), true);
+static void raise_line_4(void)
+{
 	lock_take(&vm->bus.lock);
 	irq_set_line(&vm->irq, 4, true);
 	lock_drop(&vm->bus.lock);
+}
+
+static void the_8259a_ends_the_halt_of_its_vcpu(void **state)
+{
+	(void)state;
+	set_up_8259a();
+	start(1);
+	halt(vcpu(0), true);
+	halt(vcpu(1), true);
+	raise_line_4();
 	vm_tick(vm, host_clock());
 	turn(vcpu(0));
 	turn(vcpu(1));
@@ -216,6 +229,30 @@ static void the_8259a_ends_the_halt_of_its_vcpu(void **state)
 	assert_int_equal(vm_interrupt_acknowledge(vcpu(1)), -1);
 	assert_int_equal(vm_interrupt_acknowledge(vcpu(0)), 0x24);
 	assert_int_equal(vm_interrupt_acknowledge(vcpu(0)), -1);
+}
+
+/* vCPU 1 masks the line, and before it has come to the timers vCPU 0 looks in vain. Then the line is let through again. */
+static void the_8259a_tells_again_what_was_not_found(void **state)
+{
+	(void)state;
+	set_up_8259a();
+	start(1);
+	halt(vcpu(0), true);
+	raise_line_4();
+	vm_tick(vm, host_clock());
+	port_out(0x21, 0xff);
+	turn(vcpu(0));
+	assert_true(vcpu(0)->activity == VCPU_HALTED && !load_relaxed(&vcpu(0)->attention));
+	port_out(0x21, 0xef);
+	vm_tick(vm, host_clock());
+	turn(vcpu(0));
+	assert_int_equal(vcpu(0)->activity, VCPU_RUNNABLE);
+	/* What was found is told once. */
+	assert_true(vm_interrupt_pending(vcpu(0)));
+	forget(vcpu(0));
+	vm_tick(vm, host_clock());
+	assert_int_equal(lapic_test.attended[0], 0);
+	assert_int_equal(vm_interrupt_acknowledge(vcpu(0)), 0x24);
 }
 
 static void the_last_one_asleep_ends_the_guest(void **state)
@@ -428,6 +465,7 @@ int main(void)
 		lapic_unit_test(an_nmi_that_came_before_the_halt),
 		lapic_unit_test(interrupts_end_a_halt),
 		lapic_unit_test(the_8259a_ends_the_halt_of_its_vcpu),
+		lapic_unit_test(the_8259a_tells_again_what_was_not_found),
 		lapic_unit_test(the_last_one_asleep_ends_the_guest),
 		lapic_unit_test(one_that_is_called_for_nothing_may_be_the_last),
 		lapic_unit_test(what_is_off_takes_no_nmi),

@@ -299,6 +299,31 @@ static void a_tsc_that_is_set_moves_the_deadline(void **state)
 	assert_true(lapic_tick(v, now) == now + 1000 * TICK);
 }
 
+/* Nobody had looked when it passed: its interrupt comes all the same, whatever is written then. */
+static void a_deadline_that_has_passed_is_not_taken_back(void **state)
+{
+	struct vcpu *v = timer(MODE_DEADLINE);
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		lapic_set_deadline(v, now + v->tsc_offset + 1000);
+		now += 2000;
+		if (i < 2)
+			lapic_set_deadline(v, i ? 0 : now + 5000);
+		else
+			assert_int_equal(msr_write(v, MSR_TSC, 0, 0), CR_DONE);
+		assert_int_equal(take(v), VECTOR);
+		page_out(v, PAGE_EOI, 0);
+		assert_int_equal(fires_at(v, now + 5000), i == 0);
+		assert_false(fires_at(v, now + 100000));
+	}
+	/* The time before it is not the past. */
+	lapic_set_deadline(v, now + v->tsc_offset + 1000);
+	now += 999;
+	lapic_set_deadline(v, now + v->tsc_offset + 1000);
+	assert_int_equal(take(v), -1);
+}
+
 static void modes_that_disarm(void **state)
 {
 	struct vcpu *v = timer(0);
@@ -335,6 +360,7 @@ int main(void)
 		lapic_unit_test(deadline),
 		lapic_unit_test(a_deadline_far_away),
 		lapic_unit_test(a_tsc_that_is_set_moves_the_deadline),
+		lapic_unit_test(a_deadline_that_has_passed_is_not_taken_back),
 		lapic_unit_test(modes_that_disarm),
 	};
 

@@ -1,95 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* guest/pit.c: the 8254 under a clock that the test turns. The native TSC runs at 1 GHz. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+/* guest/pit.c: the 8254 under a clock that the test turns. test_pit_gate.c has what its gates do, test_pit_model.c
+ * compares the outputs with a counter that counts. */
+#include "tools/host/pit_test.h"
 
-#include "guest/pit.h"
-#include "tools/host/native.h"
-
-#define ORIGIN 123456789UL
-#define HZ 1000000000UL
-#define MODE(channel, mode) ((channel) << 6 | 0x30 | (mode) << 1)
 #define BCD 1
-
-struct machine {
-	struct pic pic;
-	struct irq irq;
-	struct pit pit;
-};
-
-/* The first nanosecond of a PIT tick. */
-static uint64_t at(uint64_t tick)
-{
-	return ORIGIN + (tick * HZ + PIT_HZ - 1) / PIT_HZ;
-}
-
-static void out(struct machine *m, uint16_t port, uint8_t value, uint64_t tick)
-{
-	pit_write(&m->pit, port, value, at(tick));
-}
-
-static uint8_t in(struct machine *m, uint16_t port, uint64_t tick)
-{
-	return pit_read(&m->pit, port, at(tick));
-}
-
-static void set_count(struct machine *m, unsigned channel, unsigned count, uint64_t tick)
-{
-	out(m, (uint16_t)(PIT_PORT + channel), (uint8_t)count, tick);
-	out(m, (uint16_t)(PIT_PORT + channel), (uint8_t)(count >> 8), tick);
-}
-
-static unsigned get_count(struct machine *m, unsigned channel, uint64_t tick)
-{
-	unsigned low;
-
-	out(m, PIT_PORT + 3, (uint8_t)(channel << 6), tick);
-	low = in(m, (uint16_t)(PIT_PORT + channel), tick);
-	return low | (unsigned)in(m, (uint16_t)(PIT_PORT + channel), tick) << 8;
-}
-
-static bool speaker_out(struct machine *m, uint64_t tick)
-{
-	return in(m, PIT_SPEAKER_PORT, tick) & 0x20;
-}
-
-/* Line 0 unmasked, automatic EOI. */
-static void set_up(struct machine *m)
-{
-	static const uint8_t words[][2] = {{0, 0x11}, {1, 0x20}, {1, 4}, {1, 3}, {1, 0xfe}};
-
-	*m = (struct machine){0};
-	pic_init(&m->pic);
-	for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
-		uint32_t value = words[i][1];
-
-		pic_io(&m->pic, PIC_FIRST + words[i][0], 1, true, &value);
-	}
-	m->irq = (struct irq){.pic = &m->pic};
-	pit_init(&m->pit, &m->irq, ORIGIN);
-}
-
-/* True when a timer interrupt was pending; it is acknowledged. */
-static bool ticked(struct machine *m)
-{
-	if (pic_offered(&m->pic) != 0x20)
-		return false;
-	pic_acknowledge(&m->pic);
-	return true;
-}
-
-/* A machine whose channel 0 was just put into a mode with a count at tick 10, requests so far forgotten. */
-static void start(struct machine *m, unsigned mode, unsigned count)
-{
-	set_up(m);
-	out(m, PIT_PORT + 3, (uint8_t)MODE(0, mode), 10);
-	set_count(m, 0, count, 10);
-	ticked(m);
-	m->pit.edges = m->pit.coalesced = 0;
-}
 
 static void firmware_leaves_channel_0_running(void **state)
 {
@@ -236,6 +150,64 @@ static void a_new_count_takes_over_at_the_end_of_the_period(void **state)
 	assert_int_equal(m.pit.edges, 4);
 }
 
+/* Mode 3: at the end of the half, so that the other half is the new count's already. */
+static void a_new_count_takes_over_at_the_end_of_the_half(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	set_up(&m);
+	out(&m, PIT_SPEAKER_PORT, 1, 5);
+	out(&m, PIT_PORT + 3, MODE(2, 3), 10);
+	set_count(&m, 2, 1001, 10);
+	set_count(&m, 2, 301, 200); /* while it is high, for 501 ticks */
+	assert_int_equal(get_count(&m, 2, 201), 1000 - 2 * 190);
+	for (uint64_t t = 202; t < 11 + 501; t++)
+		assert_true(speaker_out(&m, t));
+	assert_int_equal(get_count(&m, 2, 11 + 501 + 20), 300 - 2 * 20);
+	for (uint64_t t = 11 + 501 + 20; t < 4000; t++)
+		assert_int_equal(speaker_out(&m, t), (t - 11 - 501) % 301 >= 150);
+	/* While it is low: from 4124 to 4274. */
+	assert_true(!speaker_out(&m, 4124) && speaker_out(&m, 4123));
+	set_count(&m, 2, 1000, 4150);
+	for (uint64_t t = 4151; t < 9000; t++)
+		assert_int_equal(speaker_out(&m, t), t >= 4274 && (t - 4274) % 1000 < 500);
+}
+
+static void the_half_that_is_left_interrupts_in_time(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, 3, 1000);
+	set_count(&m, 0, 400, 200);
+	out(&m, PIT_PORT + 3, 0xe2, 510);
+	assert_int_equal(in(&m, PIT_PORT, 510) & 0x40, 0x40);
+	assert_int_equal(pit_tick(&m.pit, at(400)), at(511 + 200));
+	assert_int_equal(pit_tick(&m.pit, at(600)), at(511 + 200));
+	assert_false(ticked(&m));
+	assert_int_equal(pit_tick(&m.pit, at(711)), at(711 + 400));
+	assert_true(ticked(&m));
+	/* To a longer one: the edge of the old one is not to come. */
+	set_count(&m, 0, 3000, 750);
+	assert_int_equal(pit_tick(&m.pit, at(760)), at(911 + 1500));
+	pit_tick(&m.pit, at(911 + 1499));
+	assert_false(ticked(&m));
+	pit_tick(&m.pit, at(911 + 1500));
+	assert_true(ticked(&m));
+	/* Nobody looked in between: three edges of the new count, none of the old one. */
+	start(&m, 3, 1000);
+	set_count(&m, 0, 200, 200);
+	pit_tick(&m.pit, at(1011));
+	assert_int_equal(m.pit.edges, 3);
+	/* Written while it is low: at the end of the period, which is an edge. */
+	start(&m, 3, 1000);
+	set_count(&m, 0, 400, 600);
+	assert_int_equal(pit_tick(&m.pit, at(600)), at(1011));
+	assert_int_equal(pit_tick(&m.pit, at(1011)), at(1411));
+	assert_int_equal(m.pit.edges, 1);
+}
+
 static void mode_4_strobes_once(void **state)
 {
 	struct machine m;
@@ -249,69 +221,6 @@ static void mode_4_strobes_once(void **state)
 	assert_true(ticked(&m));
 	assert_int_equal(pit_tick(&m.pit, at(200000)), UINT64_MAX);
 	assert_int_equal(m.pit.edges, 1);
-}
-
-static void modes_1_and_5_wait_for_the_gate(void **state)
-{
-	struct machine m;
-
-	(void)state;
-	for (unsigned mode = 1; mode <= 5; mode += 4) {
-		set_up(&m);
-		out(&m, PIT_PORT + 3, (uint8_t)MODE(2, mode), 10);
-		set_count(&m, 2, 50, 10);
-		assert_true(speaker_out(&m, 500));
-		out(&m, PIT_SPEAKER_PORT, 1, 1000);
-		assert_true(speaker_out(&m, 1000));
-		assert_int_equal(speaker_out(&m, 1001), mode == 5);
-		assert_int_equal(speaker_out(&m, 1050), mode == 5);
-		assert_int_equal(speaker_out(&m, 1051), mode == 1);
-		assert_true(speaker_out(&m, 1052));
-		/* The gate's fall changes nothing; its next rise starts again, with a new count if there is one. */
-		set_count(&m, 2, 20, 1060);
-		out(&m, PIT_SPEAKER_PORT, 0, 1070);
-		out(&m, PIT_SPEAKER_PORT, 1, 2000);
-		assert_int_equal(speaker_out(&m, 2021), mode == 1);
-		assert_true(speaker_out(&m, 2022));
-	}
-	/* Channel 0's gate never rises. */
-	start(&m, 1, 100);
-	assert_int_equal(pit_tick(&m.pit, at(50)), UINT64_MAX);
-}
-
-static void the_gate_stops_mode_0(void **state)
-{
-	struct machine m;
-
-	(void)state;
-	set_up(&m);
-	out(&m, PIT_PORT + 3, MODE(2, 0), 10);
-	set_count(&m, 2, 100, 10);
-	assert_false(speaker_out(&m, 1000));
-	out(&m, PIT_SPEAKER_PORT, 1, 1000);
-	assert_int_equal(get_count(&m, 2, 1030), 70);
-	out(&m, PIT_SPEAKER_PORT, 0, 1040);
-	assert_int_equal(get_count(&m, 2, 3000), 60);
-	out(&m, PIT_SPEAKER_PORT, 1, 4000);
-	assert_false(speaker_out(&m, 4059));
-	assert_true(speaker_out(&m, 4060));
-}
-
-static void the_gate_restarts_mode_2(void **state)
-{
-	struct machine m;
-
-	(void)state;
-	set_up(&m);
-	out(&m, PIT_SPEAKER_PORT, 1, 5);
-	out(&m, PIT_PORT + 3, MODE(2, 2), 10);
-	set_count(&m, 2, 100, 10);
-	assert_false(speaker_out(&m, 110));
-	out(&m, PIT_SPEAKER_PORT, 0, 120);
-	assert_true(speaker_out(&m, 210));
-	out(&m, PIT_SPEAKER_PORT, 1, 300);
-	assert_int_equal(get_count(&m, 2, 301), 100);
-	assert_false(speaker_out(&m, 400));
 }
 
 /* How a kernel measures its TSC: channel 2 in mode 0, waiting for port 0x61 bit 5. */
@@ -480,10 +389,9 @@ int main(void)
 		cmocka_unit_test(a_late_call_leaves_one_interrupt),
 		cmocka_unit_test(a_fast_timer_cannot_ask_for_a_storm),
 		cmocka_unit_test(a_new_count_takes_over_at_the_end_of_the_period),
+		cmocka_unit_test(a_new_count_takes_over_at_the_end_of_the_half),
+		cmocka_unit_test(the_half_that_is_left_interrupts_in_time),
 		cmocka_unit_test(mode_4_strobes_once),
-		cmocka_unit_test(modes_1_and_5_wait_for_the_gate),
-		cmocka_unit_test(the_gate_stops_mode_0),
-		cmocka_unit_test(the_gate_restarts_mode_2),
 		cmocka_unit_test(a_tsc_calibration_measures_the_time),
 		cmocka_unit_test(bcd_counts),
 		cmocka_unit_test(single_byte_access),
