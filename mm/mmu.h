@@ -122,7 +122,7 @@ struct mmu_guards {
 	unsigned n, leaves;
 	struct mmu_vcpu *open;
 	uint64_t page[MMU_GUARDS]; /* linear page numbers */
-	struct mmu_guard_leaf { struct shadow *s; unsigned index; } leaf[MMU_GUARD_LEAVES];
+	struct mmu_guard_leaf { gfn_t gfn; uint32_t role; unsigned index; } leaf[MMU_GUARD_LEAVES]; /* of which shadow page */
 };
 
 struct mmu {
