@@ -7,7 +7,8 @@ struct watch {
 	enum gdb_watch kind;
 	uint64_t at, n;
 };
-/* Changed while everything stands still, read by exits. */
+/* Changed while everything stands still, read by exits. But a guest that ends takes its own away beside others, whom they do not
+ * concern: theirs they are neither before nor after. */
 static struct watch watches[GDB_WATCHES];
 
 static bool is_code(const struct watch *w)
@@ -31,27 +32,40 @@ static bool guard(const struct watch *w)
 	return mmu_guard(w->mmu, gva(w->at)) && mmu_guard(w->mmu, gva(last_page(w)));
 }
 
-bool gdb_watch(struct mmu *m, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert)
+/* The same, that is inserted or not; else where it could be; 0 when there is no room. */
+static struct watch *place_of(const struct watch *wanted)
 {
-	struct watch new = {m, kind, a, kind <= GDB_WATCH_CODE_HARD ? 1 : n}, *free = 0;
+	struct watch *free = 0;
 
-	if (kind >= GDB_WATCH_NONE || !new.n || new.n > GDB_WATCH_BYTES || a + new.n - 1 < a)
-		return false;
 	for (struct watch *w = watches; w < watches + GDB_WATCHES; w++) {
 		if (!w->mmu)
 			free = w;
-		if (w->mmu != m || w->kind != kind || w->at != a || w->n != new.n)
-			continue;
-		if (!insert)
-			w->mmu = 0;
-		return true;
+		if (w->mmu == wanted->mmu && w->kind == wanted->kind && w->at == wanted->at && w->n == wanted->n)
+			return w;
 	}
-	if (!insert || !free)
+	return free;
+}
+
+bool gdb_watch(struct mmu *m, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert)
+{
+	struct watch new = {m, kind, a, kind <= GDB_WATCH_CODE_HARD ? 1 : n}, *w;
+	bool there;
+
+	if (kind >= GDB_WATCH_NONE || !new.n || new.n > GDB_WATCH_BYTES || a + new.n - 1 < a)
 		return false;
-	*free = new;
-	if (guard(free))
+	w = place_of(&new);
+	if (!insert) {
+		there = w && w->mmu;
+		if (there)
+			w->mmu = 0;
+		return there;
+	}
+	if (!w)
+		return false;
+	*w = new;
+	if (guard(w)) /* also what is there: its pages are guarded then, whatever was so far */
 		return true;
-	free->mmu = 0;
+	w->mmu = 0;
 	gdb_watch_settle(m);
 	return false;
 }

@@ -20,7 +20,7 @@ enum gdb_watch { GDB_WATCH_CODE, GDB_WATCH_CODE_HARD, GDB_WATCH_WRITE, GDB_WATCH
 bool gdb_watch(struct mmu *m, enum gdb_watch kind, uint64_t a, uint64_t n, bool insert);
 /* Pages where nothing is watched any more are guarded no longer. */
 void gdb_watch_settle(struct mmu *m);
-/* All of this guest's are taken away, with their guards. */
+/* All of this guest's are taken away, with their guards. Its vCPUs stand still, or have stopped for good. */
 void gdb_watch_forget(struct mmu *m);
 
 /* What the vCPU's next instruction is watched by, GDB_WATCH_CODE or _HARD, or GDB_WATCH_NONE. VCPU_SEGMENTS must not be stale. */

@@ -155,7 +155,9 @@ static bool add_memory(struct vm *vm, char *reason, size_t size)
 		shadow = SHADOW_LEAST;
 	if (mmu_init(&vm->mmu, c->name, shadow) && mmu_add_ram(&vm->mmu, c->mem))
 		return true;
-	text_format(reason, size, "mem=%luM: only %lu MiB are free", c->mem >> MIB_SHIFT, free);
+	text_format(reason, size, free < c->mem >> MIB_SHIFT ? "mem=%luM: only %lu MiB are free"
+		: "mem=%luM: of %lu MiB that are free, too little is left for what is kept of it, or it is in too many pieces",
+		c->mem >> MIB_SHIFT, free);
 	return false;
 }
 

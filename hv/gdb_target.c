@@ -175,7 +175,10 @@ bool gdb_target_breakpoint(
 	(void)context;
 	if (t.pid == GDB_HYPERVISOR)
 		return kind == GDB_WATCH_CODE && gdb_host_breakpoint(a, insert);
-	return v && gdb_stop_all_orderly() && gdb_watch(v->mmu.mmu, kind, a, n, insert);
+	if (!v || !gdb_stop_all_orderly())
+		return false;
+	/* what is not there need not be taken away: gdb is not told that a guest was made anew, without what was watched */
+	return gdb_watch(v->mmu.mmu, kind, a, n, insert) || !insert;
 }
 
 bool gdb_target_can_step(void *context, struct gdb_thread t)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The monitor's commands about a guest's shadow MMU. */
 #include "hv/monitor_job.h"
+#include "mm/log.h"
 #include "mm/rcu.h"
 
 /* A part a step. */
@@ -100,11 +101,19 @@ bool monitor_audit(struct monitor_job *j)
 	return j->line.arguments || j->place == guests.n;
 }
 
+/* With the harvest's turn, for the test device's audit, which takes no lock, has it too. */
 static bool zap_work(void *argument)
 {
 	struct monitor_job *j = argument;
+	bool more;
 
-	return !monitor_is_there(j) || !mmu_zap_step(&j->guest->vm->mmu, &j->bucket);
+	if (!monitor_is_there(j))
+		return true;
+	if (!log_turn_take(&j->guest->vm->mmu))
+		return false;
+	more = mmu_zap_step(&j->guest->vm->mmu, &j->bucket);
+	log_turn_end(&j->guest->vm->mmu);
+	return !more;
 }
 
 bool monitor_zap(struct monitor_job *j)

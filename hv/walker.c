@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The replicas, kept up by harvests from another core than the guest's, the continuous audit, and the end of a guest, which
  * needs the last harvest. All of it runs on guests.walker_cpu, so that nothing here meets itself. */
+#include "guest/gdb_watch.h"
 #include "guest/text.h"
 #include "hv/gdb_stub.h"
 #include "hv/irqoff.h"
@@ -105,6 +106,7 @@ static bool end_guest(struct guest *g)
 	if (!g->again)
 		gdb_stub_guest_over(index, pass);
 	text_copy(name, sizeof name, vm->config.name);
+	gdb_watch_forget(&vm->mmu); /* another guest's may lie there next; until here gdb sees that this one ends, and adds none */
 	store_release(&vm->state, VM_ENDED);
 	store_release(&g->ended, 1); /* partner: table_poll */
 	rcu_wait(RCU_MASK_ALL);

@@ -213,7 +213,7 @@ static void check_leaf(struct audit *a, struct shadow *s, unsigned i, uint64_t s
 		check_in_rmap(a, slot, f, level, p);
 	if ((spte & SPTE_W) && !(spte & SPTE_MMU_WRITABLE))
 		report(a, "M4 W without MMU_WRITABLE", spte, f.v);
-	if ((spte & SPTE_D) && !(spte & SPTE_W))
+	if ((spte & SPTE_D) && !(spte & SPTE_W) && !load_relaxed(&a->mmu->by_dbit)) /* dbit.c: some processors */
 		report(a, "M4 D without W", spte, f.v);
 	if ((spte & SPTE_W) && !load_relaxed(&a->mmu->by_dbit) && !all_dirty(slot, f, gpte_pages(level)))
 		suspect(a, "M7 writable page without its dirty bit", spte, f.v);

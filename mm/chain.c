@@ -225,12 +225,14 @@ static unsigned chain_fault(const struct chain *c, const char *what, uint64_t wh
 	return 1;
 }
 
-/* One entry: it is where its location word says. */
+/* The entry that `word` holds, if any: it is where its location word says. */
 static unsigned chain_audit_entry(const struct chain *c, const atomic64 *word, chain_visit visit, void *ctx)
 {
 	spte_t *s = (spte_t *)load_relaxed(word);
 	unsigned bad = 0;
 
+	if (!s)
+		return 0;
 	if (*spte_location(s) != word)
 		bad += chain_fault(c, "the location word of an entry names another slot", (uint64_t)s);
 	return bad + (visit ? visit(ctx, s) : 0);
@@ -263,8 +265,7 @@ static unsigned chain_audit_entries(const struct chain *c, struct chain_desc *d,
 	unsigned bad = 0;
 
 	for (unsigned i = 0; i < CHAIN_SLOTS; i++)
-		if (load_relaxed(&d->slot[i]))
-			bad += chain_audit_entry(c, &d->slot[i], visit, ctx);
+		bad += chain_audit_entry(c, &d->slot[i], visit, ctx);
 	return bad;
 }
 

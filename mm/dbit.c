@@ -26,6 +26,12 @@
  *
  * Back to protection (log_auto.c): mmu.by_dbit is cleared, a grace period ends the installs that read it, then this walk
  * clears W and D alike, and a round by protection follows; from then on W implies the dirty bit again (M7).
+ *
+ * Some processors look at P of the leaf again before they set D, as all software relies on, but not at W (SDM vol. 3, 4.8: a
+ * write beside the clearing of R/W may leave D set and R/W clear). The write is done, through a translation from before, until
+ * the flush that follows. So while rounds go by D bits there may be D without W: whoever takes the leaf or its rights away, or
+ * walks, finds it as any D. Back to protection, where nobody looks for it: a flush, and a walk that takes D alone. After that
+ * every translation for writes is of a leaf that had D, and its processor has no D to set.
  * Model: dbit. Not promised: a bound by what was written; a walk costs in proportion to the guest's leaf tables.
  */
 #include "mm/gpte.h"

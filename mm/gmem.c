@@ -17,7 +17,7 @@
 #include "mm/shadow.h"
 #include "mm/tlb.h"
 
-#define PIECE 64 /* bytes stored between two lock breaks: 16 narrow entries, of which 32 sptes may depend */
+#define PIECE 64 /* bytes stored between two lock breaks: 16 narrow entries, of which 32 sptes may depend; a cache line */
 
 /* The guest's entries from `first` to `last`, as far as s shadows them. */
 static bool drop_entries(struct shadow *s, unsigned first, unsigned last)
@@ -89,6 +89,53 @@ static struct slot *slot_enter(struct mmu *m, gfn_t f)
 	}
 }
 
+/* Guests' operands lie at any address; x86's locked instructions take them as they are. */
+typedef uint16_t loose16 __attribute__((aligned(1), may_alias));
+typedef uint32_t loose32 __attribute__((aligned(1), may_alias));
+typedef uint64_t loose64 __attribute__((aligned(1), may_alias));
+typedef unsigned __int128 loose128 __attribute__((aligned(1), may_alias));
+
+/* Bytes of one piece. 2, 4 or 8 may be an access of the guest's that is carried out here, to memory that its other vCPUs access
+ * too: it is one, as a processor makes it within a cache line (SDM vol. 3, 8.1.1). Relaxed: what orders it comes after. */
+static void get(void *to, const char *ram, uint64_t bytes)
+{
+	uint64_t value;
+
+	switch (bytes) {
+	case 2:
+		value = __atomic_load_n((const loose16 *)ram, __ATOMIC_RELAXED);
+		break;
+	case 4:
+		value = __atomic_load_n((const loose32 *)ram, __ATOMIC_RELAXED);
+		break;
+	case 8:
+		value = __atomic_load_n((const loose64 *)ram, __ATOMIC_RELAXED);
+		break;
+	default:
+		__builtin_memcpy(to, ram, bytes);
+		return;
+	}
+	__builtin_memcpy(to, &value, bytes);
+}
+
+static void put(char *ram, const void *from, uint64_t bytes)
+{
+	switch (bytes) {
+	case 2:
+		__atomic_store_n((loose16 *)ram, *(const loose16 *)from, __ATOMIC_RELAXED);
+		break;
+	case 4:
+		__atomic_store_n((loose32 *)ram, *(const loose32 *)from, __ATOMIC_RELAXED);
+		break;
+	case 8:
+		__atomic_store_n((loose64 *)ram, *(const loose64 *)from, __ATOMIC_RELAXED);
+		break;
+	default:
+		__builtin_memcpy(ram, from, bytes);
+		break;
+	}
+}
+
 bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes)
 {
 	for (uint64_t n; bytes; a.v += n, to = (char *)to + n, bytes -= n) {
@@ -96,7 +143,7 @@ bool mmu_read(struct mmu *m, gpa_t a, void *to, uint64_t bytes)
 
 		n = piece(a, bytes);
 		if (s)
-			__builtin_memcpy(to, (char *)hfn_virt(slot_hfn(s, gpa_gfn(a))) + a.v % PAGE_SIZE, n);
+			get(to, (char *)hfn_virt(slot_hfn(s, gpa_gfn(a))) + a.v % PAGE_SIZE, n);
 		rcu_read_unlock(RCU_PUBLISH);
 		if (!s)
 			return false;
@@ -121,7 +168,7 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 
 		n = piece(a, bytes);
 		if (s) {
-			__builtin_memcpy((char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE, from, n);
+			put((char *)hfn_virt(slot_hfn(s, f)) + a.v % PAGE_SIZE, from, n);
 			stored(m, s, f, a, n);
 		}
 		rcu_read_unlock(RCU_PUBLISH);
@@ -130,12 +177,6 @@ bool mmu_write(struct mmu *m, gpa_t a, const void *from, uint64_t bytes)
 	}
 	return true;
 }
-
-/* Guests' operands lie at any address; x86's locked instructions take them as they are. */
-typedef uint16_t loose16 __attribute__((aligned(1), may_alias));
-typedef uint32_t loose32 __attribute__((aligned(1), may_alias));
-typedef uint64_t loose64 __attribute__((aligned(1), may_alias));
-typedef unsigned __int128 loose128 __attribute__((aligned(1), may_alias));
 
 /* One locked instruction (a full barrier): true if *p was *expected and is *value now; else *expected is what was found.
  * The __sync builtins, for GCC makes the others' 16 bytes a library call. */

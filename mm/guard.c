@@ -30,7 +30,7 @@ void guard_installed(struct mmu_vcpu *v, gva_t a, struct shadow *s, unsigned ind
 	if (g->open != v || !guard_has(v->mmu, a))
 		return;
 	if (g->leaves < MMU_GUARD_LEAVES)
-		g->leaf[g->leaves] = (struct mmu_guard_leaf){s, index};
+		g->leaf[g->leaves] = (struct mmu_guard_leaf){s->gfn, s->role.word, index};
 	g->leaves++;
 }
 
@@ -40,14 +40,16 @@ void mmu_guard_open(struct mmu_vcpu *v)
 	v->mmu->guards.open = v;
 }
 
-/* A shadow page that has died since, and is another by now, loses a leaf that a fault brings back. */
+/* By its name: the shadow page may have died since, its memory be another's, and one like it loses a leaf that a fault brings
+ * back. */
 static void drop(struct mmu *m, const struct mmu_guard_leaf *leaf)
 {
-	struct shadow *s = leaf->s;
+	struct shadow *s;
 
 	rcu_read_lock(RCU_PUBLISH);
 	lock_take(&m->lock);
-	if (s->mmu == m && load_relaxed(&s->state) == SHADOW_LIVE && s->role.level == 1) {
+	s = shadow_find(m, leaf->gfn, (union role){.word = leaf->role});
+	if (s && load_relaxed(&s->state) == SHADOW_LIVE) {
 		shadow_lock(s);
 		shadow_drop(s, leaf->index);
 		shadow_unlock(s);

@@ -78,3 +78,18 @@ enum leaf_outcome leaf_add(struct shadow *s, unsigned index, uint64_t value, str
 		slot_mark_dirty(slot, page);
 	return LEAF_ADDED;
 }
+
+bool leaf_widen(struct shadow *s, unsigned index, uint64_t old, uint64_t value, struct slot *slot, gfn_t page)
+{
+	uint64_t i = slot_index(slot, page);
+	struct chain *c = &slot->chain[0][i];
+	bool allowed;
+
+	spin_take(&c->lock, LOCK_CHAIN);
+	/* until the lock is dropped the page does not become a page table, and nobody protects it; partner: slot_table_add */
+	allowed = load_acquire(&slot->tables[0][i]) == 0;
+	if (allowed)
+		leaf_change(s, &s->table->spte[index], old, value, slot, page);
+	spin_drop(&c->lock, LOCK_CHAIN);
+	return allowed;
+}

@@ -43,6 +43,9 @@ enum leaf_outcome {
 enum leaf_outcome leaf_add(struct shadow *s, unsigned index, uint64_t value, struct slot *slot, gfn_t page,
 	struct chain_reserve *r);
 
+/* leaf_change at level 1 with no more than the table's lock, to a value that is MMU_WRITABLE. False: the page is a page table. */
+bool leaf_widen(struct shadow *s, unsigned index, uint64_t old, uint64_t value, struct slot *slot, gfn_t page);
+
 /* Replaces a present leaf of the same frame; the hardware may set A and D, walkers and fix-ups may change W and D meanwhile,
  * so a cmpxchg of the whole value, of which the bits in `stay` stay. old: as it was when last looked at; returns what was
  * there. */
@@ -63,8 +66,9 @@ static inline void leaf_mark(struct slot *slot, gfn_t page, uint64_t spte)
 		slot_mark_range(slot, page, gpte_pages(spte_level(spte)));
 }
 
-/* Narrows or widens a present leaf of s in place, W never added; slot and page are those of its frame. mmu.lock held, or at
- * level 1 the table's if MMU_WRITABLE stays as it is or comes. */
+/* Narrows or widens a present leaf of s in place, W never added; slot and page are those of its frame. mmu.lock held; or at
+ * level 1 the table's if value and what is there are without MMU_WRITABLE, and the table's and the chain's, under which the page
+ * is no page table, if value has it. */
 static inline void leaf_change(struct shadow *s, spte_t *p, uint64_t old, uint64_t value, struct slot *slot, gfn_t page)
 {
 	if (value & SPTE_MMU_WRITABLE) {

@@ -299,6 +299,9 @@ static void change_mode(struct harvest *h, bool by_dbit)
 	/* leaves that were opened without D and without a bit are there, after this; and then no more */
 	rcu_wait(RCU_MASK_PUBLISH);
 	dbit_walk(h, SPTE_W | SPTE_D);
+	/* some processors set D though W is gone, by a translation that had it; after this there is none */
+	tlb_flush(h->mmu);
+	dbit_walk(h, SPTE_D);
 	h->ticks = 0; /* not what a round by protection costs */
 }
 

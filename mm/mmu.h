@@ -122,7 +122,7 @@ struct mmu_guards {
 	unsigned n, leaves;
 	struct mmu_vcpu *open;
 	uint64_t page[MMU_GUARDS]; /* linear page numbers */
-	struct mmu_guard_leaf { struct shadow *s; unsigned index; } leaf[MMU_GUARD_LEAVES];
+	struct mmu_guard_leaf { gfn_t gfn; uint32_t role; unsigned index; } leaf[MMU_GUARD_LEAVES]; /* of which shadow page */
 };
 
 struct mmu {
@@ -226,7 +226,8 @@ void mmu_global_init(void);
 /* Makes a guest's MMU with a budget of shadow pages, at least MMU_FLOOR a vCPU. name is kept, not copied. False: out of memory. */
 bool mmu_init(struct mmu *m, const char *name, uint64_t budget);
 /* Gives it `bytes` (page multiple) of zeroed RAM laid out as GUEST-ABI says: 0-0x9ffff, 0x100000 up to 3 GiB, the rest
- * from 4 GiB. False: not that much free; nothing stays allocated. */
+ * from 4 GiB. False: not that much free, nothing left for what is kept of each page, or what is free lies in more pieces than there
+ * are slots; nothing stays allocated. */
 bool mmu_add_ram(struct mmu *m, uint64_t bytes);
 /* Of the 64 pages from here on, where PCs have ROMs, those whose bit is set are no RAM and no device's: reads of them find ones in one
  * page that is mapped for reading, and do not exit again; writes are MMU_MMIO. Such a leaf is in no rmap chain: its frame belongs

@@ -7,7 +7,8 @@
  *   4 zap all, also what others have killed    no table and no TLB leads to a frame
  *     and not yet buried; flush
  *   5 a grace period for both kinds            nobody stands on an spte that did
- *   6 copy to new frames, give the old back    where there is no room, the old ones stay
+ *   6 copy to new frames, give the old back    where there is no room (or a slot is of more than 1 GiB), the
+ *                                              old ones stay
  *   7 every page dirty; moving = 0
  *
  * Why nobody reaches an old frame after 5. A fault looks slots up, walks and installs in one publishing section, and reads

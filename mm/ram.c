@@ -7,6 +7,18 @@
 #define LOW_END 0xc0000UL        /* gfn of 3 GiB */
 #define HIGH_START 0x100000UL    /* gfn of 4 GiB */
 
+#define LARGE 512UL              /* frames of a large leaf */
+#define RUNS 64                  /* of a region, while it is taken */
+
+/* Host frames taken for a region of guest memory, in the order in which they become slots. */
+struct run {
+	uint64_t hfn, pages;
+};
+struct runs {
+	unsigned n;
+	struct run run[RUNS];
+};
+
 /* The largest block not above `pages` rounded up to a power of two. */
 static hfn_t take_block(uint64_t pages, unsigned *order)
 {
@@ -19,6 +31,58 @@ static hfn_t take_block(uint64_t pages, unsigned *order)
 	return h;
 }
 
+/* May they be one slot, in this order? */
+static bool follows(const struct run *a, const struct run *b)
+{
+	return a->hfn + a->pages == b->hfn && a->pages + b->pages <= SLOT_PAGES_MAX;
+}
+
+/* A block more, joined with those beside it, wherever they are among the runs. But only blocks of whole 2 MiB: blocks come in
+ * falling sizes, so they come first, and where they begin guest and host addresses lie alike to 2 MiB, in whatever order they
+ * stand. False: there are RUNS. */
+static bool add_block(struct runs *r, uint64_t h, uint64_t pages)
+{
+	struct run new = {h, pages};
+
+	for (unsigned i = 0; i < r->n && pages % LARGE == 0;) {
+		struct run *o = &r->run[i];
+
+		if (!follows(o, &new) && !follows(&new, o)) {
+			i++;
+			continue;
+		}
+		new = (struct run){o->hfn < new.hfn ? o->hfn : new.hfn, o->pages + new.pages};
+		*o = r->run[--r->n];
+		i = 0;
+	}
+	if (r->n == RUNS)
+		return false;
+	r->run[r->n++] = new;
+	return true;
+}
+
+static bool take_runs(struct runs *r, uint64_t pages)
+{
+	while (pages > 0) {
+		unsigned order;
+		hfn_t h = take_block(pages, &order);
+		uint64_t got = 1UL << order;
+
+		if (!hfn_valid(h))
+			return false;
+		if (got > pages) {
+			page_free_run(hfn(h.v + pages), got - pages);
+			got = pages;
+		}
+		if (!add_block(r, h.v, got)) {
+			page_free_run(h, got);
+			return false;
+		}
+		pages -= got;
+	}
+	return true;
+}
+
 static bool add_slot(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 {
 	if (slot_add(m, gfn(f), hfn(h), pages))
@@ -27,8 +91,8 @@ static bool add_slot(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 	return false;
 }
 
-/* A block at gfn f; only the first, at 0, has the hole. */
-static bool add_block(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
+/* A run at gfn f; only the first, at 0, has the hole. */
+static bool add_run(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 {
 	__builtin_memset(hfn_virt(hfn(h)), 0, pages * PAGE_SIZE);
 	if (f > 0 || pages <= HOLE_FIRST)
@@ -47,23 +111,17 @@ static bool add_block(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 
 static bool add_region(struct mmu *m, uint64_t first, uint64_t pages)
 {
-	while (pages > 0) {
-		unsigned order;
-		hfn_t h = take_block(pages, &order);
-		uint64_t got = 1UL << order;
+	struct runs r = {0};
+	bool done = take_runs(&r, pages);
 
-		if (!hfn_valid(h))
-			return false;
-		if (got > pages) {
-			page_free_run(hfn(h.v + pages), got - pages);
-			got = pages;
-		}
-		if (!add_block(m, first, h.v, got))
-			return false;
-		first += got;
-		pages -= got;
+	for (struct run *run = r.run; run < r.run + r.n; run++) {
+		if (done)
+			done = add_run(m, first, run->hfn, run->pages);
+		else
+			page_free_run(hfn(run->hfn), run->pages);
+		first += run->pages;
 	}
-	return true;
+	return done;
 }
 
 bool mmu_add_ram(struct mmu *m, uint64_t bytes)

@@ -1,12 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 #include "mm/replica.h"
 
+static uint64_t pieces(const struct slot *s)
+{
+	return (s->pages + REPLICA_PIECE - 1) / REPLICA_PIECE;
+}
+
+static uint64_t piece_bytes(const struct slot *s, uint64_t k)
+{
+	uint64_t left = s->pages - k * REPLICA_PIECE;
+
+	return (left < REPLICA_PIECE ? left : REPLICA_PIECE) * PAGE_SIZE;
+}
+
+static bool init_slot(struct replica *r, unsigned i)
+{
+	const struct slot *s = &r->mmu->slot[i];
+
+	r->copy[i] = page_alloc_array(pieces(s) * sizeof *r->copy[i]);
+	for (uint64_t k = 0; r->copy[i] && k < pieces(s); k++)
+		if (!(r->copy[i][k] = page_alloc_array(piece_bytes(s, k))))
+			return false;
+	return r->copy[i];
+}
+
 bool replica_init(struct replica *r, struct mmu *m)
 {
 	*r = (struct replica){.mmu = m};
 	for (unsigned i = 0; i < load_acquire(&m->slots); i++) {
-		r->copy[i] = page_alloc_array(m->slot[i].pages * PAGE_SIZE);
-		if (!r->copy[i]) {
+		if (!init_slot(r, i)) {
 			replica_destroy(r);
 			return false;
 		}
@@ -17,9 +39,16 @@ bool replica_init(struct replica *r, struct mmu *m)
 
 void replica_destroy(struct replica *r)
 {
-	for (unsigned i = 0; i < SLOT_MAX; i++)
-		if (r->copy[i])
-			page_free_array(r->copy[i], r->mmu->slot[i].pages * PAGE_SIZE);
+	for (unsigned i = 0; i < SLOT_MAX; i++) {
+		const struct slot *s = &r->mmu->slot[i];
+
+		if (!r->copy[i])
+			continue;
+		for (uint64_t k = 0; k < pieces(s); k++)
+			if (r->copy[i][k])
+				page_free_array(r->copy[i][k], piece_bytes(s, k));
+		page_free_array(r->copy[i], pieces(s) * sizeof *r->copy[i]);
+	}
 	*r = (struct replica){.mmu = r->mmu};
 }
 
@@ -47,7 +76,7 @@ static uint64_t copy_slot(struct replica *r, unsigned i)
 		for (; bits; bits &= bits - 1, pages++) {
 			uint64_t p = w * 64 + (unsigned)__builtin_ctzl(bits);
 
-			copy_page((uint64_t *)((char *)r->copy[i] + p * PAGE_SIZE), hfn_virt(hfn(s->hfn.v + p)));
+			copy_page(replica_page(r, i, p), hfn_virt(hfn(s->hfn.v + p)));
 		}
 	}
 	return pages;
@@ -79,7 +108,7 @@ uint64_t replica_compare(const struct replica *r, gfn_t *first)
 		struct slot *s = &r->mmu->slot[i];
 
 		for (uint64_t p = 0; p < s->pages; p++) {
-			if (!__builtin_memcmp((char *)r->copy[i] + p * PAGE_SIZE, hfn_virt(hfn(s->hfn.v + p)), PAGE_SIZE))
+			if (!__builtin_memcmp(replica_page(r, i, p), hfn_virt(hfn(s->hfn.v + p)), PAGE_SIZE))
 				continue;
 			if (bad++ == 0)
 				*first = gfn(s->gfn.v + p);

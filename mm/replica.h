@@ -5,12 +5,20 @@
 
 #include "mm/log.h"
 
+#define REPLICA_PIECE 4096UL /* pages: 16 MiB, whatever pieces host memory is in */
+
 struct replica {
 	struct mmu *mmu;
-	void *copy[SLOT_MAX];   /* per slot, host pages */
+	void **copy[SLOT_MAX];  /* of each slot, by pieces */
 	uint64_t copied;        /* pages copied so far */
 	uint64_t last[2];       /* pages copied in the last period, and in the one before */
 };
+
+/* Where the copy of page p of slot i is. */
+static inline void *replica_page(const struct replica *r, unsigned i, uint64_t p)
+{
+	return (char *)r->copy[i][p / REPLICA_PIECE] + p % REPLICA_PIECE * PAGE_SIZE;
+}
 
 /* Allocates the copy (zeroed) and starts the log. False: out of memory. */
 bool replica_init(struct replica *r, struct mmu *m);

@@ -8,6 +8,7 @@
 struct mmu;
 
 #define SLOT_MAX 16
+#define SLOT_PAGES_MAX (1UL << 22) /* 16 GiB: the rmap heads, in one piece of host memory, take 96 MiB then */
 #define SLOT_LEVELS 2 /* leaves are of 4 KiB and 2 MiB; a guest's 1 GiB page is split */
 
 /* Bitmaps of a slot, one bit a page. Only DIRTY is touched without the harvest's turn. */

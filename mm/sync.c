@@ -193,8 +193,8 @@ static inline struct reading reading(struct shadow *s, uint64_t reserved, bool a
 	};
 }
 
-/* Reads one entry that is not 0 of a level-1 table again. The table's lock held. False: it is to be narrowed, which is not done
- * alone. Inlined: the loop keeps what is known in registers. */
+/* Reads one entry that is not 0 of a level-1 table again. The table's lock held. False: it is to be narrowed, or maps a page
+ * table, which is not done alone. Inlined: the loop keeps what is known in registers. */
 static inline __attribute__((always_inline)) bool read_leaf(struct shadow *s, unsigned index, uint64_t old, struct reading r)
 {
 	uint64_t gpte = r.narrow ? shadow_gpte(s, index) : gpte_load((atomic64 *)s->guest + index, false);
@@ -221,6 +221,8 @@ static inline __attribute__((always_inline)) bool read_leaf(struct shadow *s, un
 		return true;
 	if (r.alone && (old & ~value & SPTE_MMU_WRITABLE))
 		return false;
+	if (r.alone && (value & SPTE_MMU_WRITABLE))
+		return leaf_widen(s, index, old, value, r.slot, gpte_gfn(gpte));
 	leaf_change(s, &s->table->spte[index], old, value, r.slot, gpte_gfn(gpte));
 	return true;
 drop:
@@ -348,8 +350,9 @@ enum mmu_outcome sync_all(struct mmu *m)
 }
 
 /* Where the address is mapped through a level-1 table and all above is in step, the entry is read again under that table's lock
- * alone, as the quick path of a fault reads it (fault.c has the argument). What is dropped so is owed before its entry leaves
- * the chain, and until then counts as writable (protect_visit). True: done, and flushing the address on this CPU is enough. */
+ * alone, as the quick path of a fault reads it (fault.c has the argument), and made writable under its chain's. What is dropped
+ * so is owed before its entry leaves the chain, and until then counts as writable (protect_visit). True: done, and flushing the
+ * address on this CPU is enough. */
 static bool invlpg_quick(struct mmu_vcpu *v, gva_t a)
 {
 	struct mmu *m = v->mmu;

@@ -183,11 +183,13 @@ again:
 			return false;
 		if (!set_flags(p, s, access & PF_W ? SPTE_A | SPTE_D : SPTE_A))
 			goto again;
-		/* without D it serves no write: that one walks again, and sets D */
-		if (!(s & SPTE_D) && !(access & PF_W))
+		/* without D it serves no write: that one walks again, and sets D; or late_d */
+		*e = (struct machine_tlb){.valid = true, .page = at >> PAGE_SHIFT};
+		if (!(s & SPTE_D) && !(access & PF_W)) {
+			e->late = c->late_d && (now.rights & SPTE_W) ? p : 0;
 			now.rights &= ~SPTE_W;
-		*e = (struct machine_tlb){true, at >> PAGE_SHIFT,
-			(spte_hfn(s).v + piece) << PAGE_SHIFT | (now.rights & (SPTE_W | SPTE_U)) | now.nx};
+		}
+		e->spte = (spte_hfn(s).v + piece) << PAGE_SHIFT | (now.rights & (SPTE_W | SPTE_U)) | now.nx;
 		return true;
 	}
 }
@@ -197,11 +199,28 @@ static bool tlb_allows(const struct machine *c, const struct machine_tlb *e, uin
 	return e->valid && e->page == at >> PAGE_SHIFT && allowed(c, e->spte, access);
 }
 
+/* A write by a TLB entry that had W but not D: D is set in the leaf, if it still maps the page, whatever W is by now. */
+static void set_late_d(const struct machine *c, struct machine_tlb *e, uint64_t at)
+{
+	uint64_t s = e->late ? load_acquire(e->late) : 0;
+
+	if (!e->late || !tlb_allows(c, e, at, 0))
+		return;
+	while ((s & SPTE_P) && spte_hfn(s).v == (spte_hfn(e->spte).v & ~(gpte_pages(spte_level(s)) - 1)))
+		if (cmpxchg_seq(e->late, &s, s | SPTE_D)) {
+			e->spte |= SPTE_W;
+			break;
+		}
+	e->late = 0;
+}
+
 static bool reach(struct machine *c, uint64_t at, uint32_t access, uint64_t *value, uint32_t *error)
 {
 	struct machine_tlb *e = tlb_entry(c, at);
 	uint64_t *p;
 
+	if (access & PF_W)
+		set_late_d(c, e, at);
 	if (!tlb_allows(c, e, at, access) && !hardware_walk(c, at, access, e, error))
 		return false;
 	p = (uint64_t *)((char *)hfn_virt(spte_hfn(e->spte)) + at % PAGE_SIZE);

@@ -13,7 +13,8 @@
 #define MACHINE_PSC 8
 #define MACHINE_PSC_LEVELS 5 /* by level of the link, 2 … 4 */
 
-struct machine_tlb { bool valid; uint64_t page, spte; };
+/* late: the leaf, which had W but not yet D. */
+struct machine_tlb { bool valid; uint64_t page, spte; spte_t *late; };
 /* A paging-structure cache entry: the table that a link leads to, and the rights down to it. */
 struct machine_psc { bool valid; uint64_t key, rights, nx; spte_t *table; };
 
@@ -28,6 +29,7 @@ struct machine {
 	struct mmu_vcpu vcpu;
 	struct machine_cache cache[MACHINE_CPUS];
 	bool stay;                           /* remain in guest mode after an access, until a fault or machine_exit */
+	bool late_d;                         /* sets D without another look at W, as some processors do (SDM vol. 3, 4.8) */
 	uint64_t next_table;                 /* gfn of the next free guest table */
 	uint64_t faults;                     /* #PF exits */
 	uint64_t emulated;                   /* stores that were carried out outside the guest */

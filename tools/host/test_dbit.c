@@ -287,6 +287,77 @@ static void from_d_bits_to_protection_and_back(void **state)
 	assert_int_equal(harvest(c), 2);
 }
 
+/* A processor that sets D without another look at W. */
+static void late_store(struct machine *c)
+{
+	assert_true(slips_on(0, c, VIRT(0), 5));
+	assert_int_equal(machine_spte(c, VIRT(0)) & (SPTE_W | SPTE_D), SPTE_D);
+}
+
+static void no_store(struct machine *c)
+{
+	assert_false(slips_on(0, c, VIRT(0), 5));
+}
+
+/* Between the walk that takes W away and the flush: nobody would look for that D again. */
+static void a_d_set_late_on_the_way_to_protection_is_reported(void **state)
+{
+	struct machine *c = *state;
+	struct log_round r;
+
+	c->late_d = true;
+	start_mapped(c, 2);
+	c->stay = true;
+	machine_load(c, VIRT(0));
+	c->mmu.log_mode = LOG_WP;
+	park_at(c, "dbit-walked", 0, late_store);
+	harvest_on(2, c, &r);
+	parked();
+	assert_int_equal(r.pages, 1);
+	assert_int_equal(machine_spte(c, VIRT(0)) & (SPTE_W | SPTE_D), 0);
+	assert_int_equal(mmu_audit(&c->mmu), 0);
+	/* and behind the walk that takes the late ones nothing is written by what was there before */
+	c->mmu.log_mode = LOG_DBIT;
+	harvest(c);
+	mmu_zap_all(&c->mmu);
+	harvest(c);
+	machine_load(c, VIRT(0));
+	c->mmu.log_mode = LOG_WP;
+	park_at(c, "dbit-walked", 1, no_store);
+	harvest_on(2, c, &r);
+	parked();
+	assert_int_equal(r.pages, 0);
+	c->stay = false;
+	machine_store(c, VIRT(0), 6);
+	assert_int_equal(harvest(c), 1);
+}
+
+/* The guest takes the right to write away, and the other vCPU writes once more before it flushes: the next round finds it. */
+static void a_d_set_late_is_in_the_next_round(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root, pte;
+	struct log_round r;
+
+	c->late_d = true;
+	root = start_mapped(c, 2);
+	pte = machine_pte(c, root, VIRT(0), 1);
+	machine_join(&test_second, c);
+	harvest(c);
+	c->stay = true;
+	machine_load(c, VIRT(0));
+	assert_true(store_on(1, &test_second, pte, TEST_FREE | GPTE_P | GPTE_A | GPTE_D));
+	host_thread_cpu(1);
+	machine_invlpg(&test_second, VIRT(0));
+	host_thread_cpu(0);
+	late_store(c);
+	assert_int_equal(mmu_audit(&c->mmu), 0);
+	harvest_on(2, c, &r);
+	assert_int_equal(r.pages, 2); /* and the guest's table */
+	c->stay = false;
+	assert_int_equal(machine_spte(c, VIRT(0)) & (SPTE_W | SPTE_D), 0);
+}
+
 /* Rounds of so many pages as they might cost on a quiet machine; a harvest of ours would measure what else runs here. */
 static void rounds(struct machine *c, uint64_t pages)
 {
@@ -359,6 +430,8 @@ int main(void)
 		HAZARD_TEST(a_leaf_dropped_under_the_walk_is_in_the_round_and_gone),
 		HAZARD_TEST_LIFO(a_walk_leaves_other_guests_alone),
 		HAZARD_TEST(from_d_bits_to_protection_and_back),
+		HAZARD_TEST(a_d_set_late_on_the_way_to_protection_is_reported),
+		HAZARD_TEST(a_d_set_late_is_in_the_next_round),
 		HAZARD_TEST(auto_takes_what_costs_less),
 		HAZARD_TEST(auto_keeps_the_contract),
 	};

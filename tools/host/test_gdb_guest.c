@@ -241,6 +241,22 @@ static void breakpoints(void **state)
 	assert_int_equal(m->guards.n, 0);
 }
 
+/* Whatever is taken for watched, who inserts is told of what is guarded. */
+static void what_is_inserted_is_guarded(void **state)
+{
+	(void)state;
+	assert_true(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, true));
+	mmu_unguard(m, gva(VIRTUAL));
+	assert_true(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, true));
+	assert_true(guarded(VIRTUAL));
+	mmu_unguard(m, gva(VIRTUAL));
+	for (unsigned i = 1; i <= MMU_GUARDS; i++)
+		assert_true(mmu_guard(m, gva(VIRTUAL + i * PAGE_SIZE)));
+	assert_false(gdb_watch(m, GDB_WATCH_CODE, VIRTUAL + 1, 1, true));
+	v->rip = VIRTUAL + 1;
+	assert_int_equal(gdb_watch_code(v), GDB_WATCH_NONE);
+}
+
 static enum gdb_watch meets(uint64_t a, unsigned bytes, bool write, uint64_t at)
 {
 	uint64_t where = 0;
@@ -284,7 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(registers), TEST(registers_that_are_the_guests), TEST(registers_of_real_mode),
 		TEST(memory), TEST(memory_of_32_bit_modes), TEST(writes_are_dirty),
-		TEST(breakpoints), TEST(watchpoints),
+		TEST(breakpoints), TEST(what_is_inserted_is_guarded), TEST(watchpoints),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

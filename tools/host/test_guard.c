@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/guard.c: linear pages that stop every access, and what the guest sees of them: nothing. */
+#include "mm/page.h"
+#include "mm/shadow.h"
 #include "tools/host/mmu_test.h"
 
 #define NEIGHBOUR (TEST_VIRT + PAGE_SIZE)
@@ -142,6 +144,77 @@ static void many_leaves_at_once(void **state)
 	assert_int_equal(mmu_audit(&c->mmu), 0);
 }
 
+static uint64_t *take_frames(uint64_t *last)
+{
+	hfn_t f;
+
+	while (hfn_valid(f = page_alloc(0, PAGE_ANY))) {
+		*(uint64_t **)hfn_virt(f) = last;
+		last = hfn_virt(f);
+	}
+	return last;
+}
+
+/* All frames that are free, in a chain. A cache that is out of memory has the others give back what they do not need. */
+static uint64_t *take_all_frames(void)
+{
+	static struct slab_cache cache;
+	uint64_t *frames;
+	void *object[64];
+	unsigned n = 0;
+
+	slab_init(&cache, "test", 0, PAGE_SIZE / 2, 0, PAGE_ANY, 0);
+	object[n++] = slab_alloc(&cache);
+	frames = take_frames(0);
+	while (n < 64 && (object[n] = slab_alloc(&cache)))
+		n++;
+	while (n > 0)
+		slab_free(&cache, object[--n]);
+	slab_destroy(&cache);
+	return take_frames(frames);
+}
+
+static void give_back(uint64_t *frames)
+{
+	while (frames) {
+		uint64_t *next = *(uint64_t **)frames;
+
+		page_free(hpa_hfn(host_phys(frames)), 0);
+		frames = next;
+	}
+}
+
+/* The shadow page of a leaf that was remembered is gone, and its memory somebody else's. */
+static void memory_of_others_is_left_alone(void **state)
+{
+	struct machine *c = *state;
+	uint64_t bytes = PAGE_SIZE << shadow_cache.order, at = 0, *frames;
+	unsigned level, all = 0;
+	char *base, *before;
+
+	guarded(c);
+	mmu_guard_open(&c->vcpu);
+	machine_store(c, TEST_VIRT, 7);
+	base = slab_base(&shadow_cache, shadow_of_spte(shadow_walk(&c->vcpu, gva(TEST_VIRT), &level))->table);
+	before = test_malloc(bytes);
+	memcpy(before, base, bytes);
+	machine_exit(c);
+	mmu_vcpu_destroy(&c->vcpu); /* what it has pinned and reserved goes, too */
+	mmu_zap_all(&c->mmu);
+	frames = take_all_frames();
+	for (uint64_t *f = frames; f; f = *(uint64_t **)f)
+		all += (char *)f >= base && (char *)f < base + bytes;
+	assert_int_equal(all, 1u << shadow_cache.order);
+	for (; at < bytes; at += PAGE_SIZE) /* but for the links of the chain, what was there */
+		memcpy(base + at + 8, before + at + 8, PAGE_SIZE - 8);
+	mmu_guard_close(&c->vcpu);
+	for (at = 0; at < bytes; at += PAGE_SIZE)
+		assert_memory_equal(base + at + 8, before + at + 8, PAGE_SIZE - 8);
+	test_free(before);
+	give_back(frames);
+	assert_true(mmu_vcpu_init(&c->vcpu, &c->mmu));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +224,7 @@ int main(void)
 		MMU_TEST(it_stays_where_other_memory_is_mapped),
 		MMU_TEST(there_are_no_large_leaves_meanwhile),
 		MMU_TEST(many_leaves_at_once),
+		MMU_TEST(memory_of_others_is_left_alone),
 	};
 
 	return cmocka_run_group_tests_name("guard", tests, 0, 0);

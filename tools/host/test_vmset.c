@@ -264,6 +264,24 @@ static void more_memory_than_there_is(void **state)
 	said(" MiB are free");
 }
 
+/* As much is free, but in more pieces than a guest can have. */
+static void memory_in_too_many_pieces(void **state)
+{
+	struct page_range piece[40];
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++)
+		piece[i] = (struct page_range){(4 * i + 2) << 20, 2 << 20};
+	page_init(piece, 40);
+	mmu_global_init();
+	free_before = page_free_count();
+	add("name=big mem=50M");
+	add("name=a mem=4M");
+	create(1, 1);
+	said("VERDICT big FAIL refused: module 1: mem=50M: of 79 MiB that are free, too little is left");
+	said(" or it is in too many pieces");
+}
+
 static void a_replica_larger_than_there_is(void **state)
 {
 	(void)state;
@@ -427,6 +445,7 @@ int main(void)
 		SET_TEST(a_bad_string_refuses_its_guest_alone),
 		SET_TEST(of_two_guests_of_one_name_the_first_runs),
 		SET_TEST(more_memory_than_there_is),
+		SET_TEST(memory_in_too_many_pieces),
 		SET_TEST(a_replica_larger_than_there_is),
 		SET_TEST(an_image_that_is_none),
 		SET_TEST(an_image_too_large_for_its_guest),

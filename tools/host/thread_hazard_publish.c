@@ -51,7 +51,7 @@ static uint64_t copied(struct machine *c)
 {
 	struct slot *s = slot_find(&c->mmu, gpa_gfn(gpa(TEST_FREE)));
 
-	return ((uint64_t *)((char *)replica.copy[s - c->mmu.slot] + slot_index(s, gpa_gfn(gpa(TEST_FREE))) * PAGE_SIZE))[1];
+	return ((uint64_t *)replica_page(&replica, (unsigned)(s - c->mmu.slot), slot_index(s, gpa_gfn(gpa(TEST_FREE)))))[1];
 }
 
 /* H31: another vCPU has written through the opened spte, before the harvest began: it is in this harvest. */

@@ -202,6 +202,57 @@ static void a_sync_waits_for_an_install(void **state)
 	waits_for_an_install(*state);
 }
 
+/* The INVLPG is about to change the leaf and waits, until the other vCPU waits for it or is through. */
+static void invlpg_hook(void *ctx, const char *point)
+{
+	(void)ctx;
+	if (strcmp(point, "leaf-replace") || load_acquire(&stage) != STARTED)
+		return;
+	store_release(&stage, DECIDED);
+	CHECK(comes_to(TOLD, FOREVER));
+}
+
+static void *use_it_as_a_table(void *c)
+{
+	host_thread_cpu(1);
+	CHECK(comes_to(DECIDED, FOREVER));
+	host_set_park(teller_hook, 0);
+	make_it_a_table(c);
+	host_set_park(0, 0);
+	store_release(&stage, TOLD);
+	return 0;
+}
+
+/* H39: the page becomes a page table while an INVLPG is about to make its leaf writable, for the guest's entry has got D. */
+static void an_invlpg_opens_no_page_table(void **state)
+{
+	struct machine *c = *state;
+	struct mmu_fault f;
+	pthread_t other;
+	gpa_t a;
+
+	in_step(c);
+	*raw(c, TEST_FREE) = (atomic64){FRAME_B | TEST_RW};
+	machine_map(c, root, NEW_PAGE, TEST_FREE | TEST_RW | GPTE_A, 1);
+	machine_cr3(c, root);
+	machine_load(c, NEW_PAGE);
+	assert_false(machine_spte(c, NEW_PAGE) & SPTE_MMU_WRITABLE);
+	/* an emulated store sets D: the table is in step still */
+	assert_int_equal(mmu_translate(&c->vcpu, gva(NEW_PAGE), PF_W, &a, &f), MMU_RESUME);
+	store_release(&stage, STARTED);
+	assert_int_equal(pthread_create(&other, 0, use_it_as_a_table, c), 0);
+	host_set_park(invlpg_hook, 0);
+	machine_invlpg(c, NEW_PAGE);
+	host_set_park(0, 0);
+	assert_int_equal(pthread_join(other, 0), 0);
+	assert_int_equal(load_acquire(&stage), TOLD);
+	assert_int_equal(mmu_audit(&c->mmu), 0);
+	machine_store(c, NEW_PAGE, FRAME_A | TEST_RW);
+	host_thread_cpu(1);
+	machine_cr3(&test_second, root);
+	assert_int_equal(machine_load(&test_second, TEST_OTHER), 0xa);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +261,7 @@ int main(void)
 		HAZARD_TEST(a_page_is_no_table_only_under_its_chains_lock),
 		HAZARD_TEST(an_invlpg_waits_for_an_install),
 		HAZARD_TEST(a_sync_waits_for_an_install),
+		HAZARD_TEST(an_invlpg_opens_no_page_table),
 	};
 
 	return cmocka_run_group_tests_name("hazards of the quick path", tests, 0, 0);

@@ -342,6 +342,7 @@ static void start_guest(struct guest *g, uint64_t seed)
 			v->machine.next_table = TABLES_GFN;
 			v->root = g->vcpu[0].root;
 		}
+		v->machine.late_d = i; /* a processor of another kind */
 		for (uint32_t f = 0; f < FRAMES; f++)
 			machine_map(&v->machine, v->root, BIG(i) + f * PAGE_SIZE, frame_at(f, 0) | RW, 1);
 		v->big_table = machine_load(&v->machine, machine_pte(&v->machine, v->root, BIG(i), 2));

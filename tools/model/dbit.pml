@@ -4,9 +4,9 @@
  *
  * Modelled: one page; its leaf, which lies in one of two tables (a walk of tables comes to 0 first) and may be dropped
  * and installed anew in the other; its rmap entry and its dirty bit. A vCPU whose TLB entry remembers whether it has set
- * D: then it writes without looking at the leaf again. A second flow that installs the leaf, for a read or for a
- * write, after reading how rounds go; fixes it up, takes its rights away, and drops it. A walker, each of whose rounds goes
- * by D bits or by protection as it likes (log=auto).
+ * D: then it writes without looking at the leaf again; LATE: it may set D though W is gone. A second flow that installs
+ * the leaf, for a read or for a write, after reading how rounds go; fixes it up, takes its rights away, and drops it. A
+ * walker, each of whose rounds goes by D bits or by protection as it likes (log=auto).
  * Bounds: WRITES writes, OPS operations of the second flow, two rounds, and a last one when the vCPU has stopped.
  * Properties: when a round returns, what was written before its call has been handed on; nothing is lost at the end.
  *
@@ -27,6 +27,9 @@
  *  run: back to protection, leaves keep W | wrong | -DBACK_KEEP_W
  *  run: back to protection without a grace period | wrong | -DBACK_NO_GRACE
  *  run: an install reads the mode outside its section | wrong | -DMODE_OUTSIDE
+ *  run: a processor that sets D whatever W is | ok | -DLATE | quick
+ *  run: the same, back to protection without a second walk | wrong | -DLATE -DBACK_ONCE | quick
+ *  run: the same, the second walk before the flush | wrong | -DLATE -DBACK_LATE
  *  run: protection leaves D | ok | -DKEEP_D
  *  run: a processor that sets D without another look | wrong | -DBLIND
  * Protection that leaves D loses nothing, but a later drop reports the page once more.
@@ -58,7 +61,11 @@ active proctype vcpu() {
 		:: present && w -> d = 1; tlb_d = 1; page++ /* the walker's microcode: a locked RMW of the leaf */
 #ifdef BLIND
 		:: !(present && w) -> tlb_d = 1; page++
-#else
+#endif
+#ifdef LATE
+		:: present && !w -> d = 1; tlb_d = 1; page++
+#endif
+#ifndef BLIND
 		:: else -> tlb = 0 /* what it finds is not what it has: a fault */
 #endif
 		fi }
@@ -174,6 +181,10 @@ inline walk_chain() {
 	}
 }
 
+inline flush() {
+	atomic { tlb = 0; tlb_d = 0 }
+}
+
 inline choose() {
 #ifdef DBIT
 	skip
@@ -189,7 +200,16 @@ inline choose() {
 		walk_tables(0)
 #else
 #ifndef BACK_NO_WALK
-		walk_tables(1)
+		walk_tables(1);
+#ifdef BACK_LATE
+		walk_tables(0);
+#endif
+		flush();
+#if !defined(BACK_ONCE) && !defined(BACK_LATE)
+		walk_tables(0)
+#else
+		skip
+#endif
 #endif
 #endif
 	:: !by_dbit -> by_dbit = 1
@@ -229,7 +249,7 @@ inline harvest() {
 	if :: b -> copy = page :: else fi;
 #endif
 #ifndef NO_FLUSH
-	if :: b || cleared -> atomic { tlb = 0; tlb_d = 0 } :: else fi;
+	if :: b || cleared -> flush() :: else fi;
 #endif
 #ifndef READ_EARLY
 	if :: b -> copy = page :: else fi
