@@ -94,9 +94,9 @@ static inline bool wrmsr_safe(uint32_t msr, uint64_t value)
 
 static inline uint64_t rdtsc(void)
 {
-	uint32_t low, high;
+	uint64_t low, high; /* it clears their upper halves */
 	asm volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
-	return low | (uint64_t)high << 32;
+	return low | high << 32;
 }
 
 static inline void outb(uint16_t port, uint8_t v) { asm volatile("outb %0, %1" : : "a"(v), "Nd"(port) : "memory"); }
