@@ -27,8 +27,8 @@
  *  run: back to protection, leaves keep W | wrong | -DBACK_KEEP_W
  *  run: back to protection without a grace period | wrong | -DBACK_NO_GRACE
  *  run: an install reads the mode outside its section | wrong | -DMODE_OUTSIDE
- *  run: a processor that sets D whatever W is | ok | -DLATE | quick
- *  run: the same, back to protection without a second walk | wrong | -DLATE -DBACK_ONCE | quick
+ *  run: a processor that sets D whatever W is | ok | -DLATE
+ *  run: the same, back to protection without a second walk | wrong | -DLATE -DBACK_ONCE
  *  run: the same, the second walk before the flush | wrong | -DLATE -DBACK_LATE
  *  run: protection leaves D | ok | -DKEEP_D
  *  run: a processor that sets D without another look | wrong | -DBLIND
