@@ -299,21 +299,28 @@ static void no_store(struct machine *c)
 	assert_false(slips_on(0, c, VIRT(0), 5));
 }
 
+/* From D bits to protection, with a translation of a page that was read; `act` comes behind its nth walk. The pages reported. */
+static uint64_t pages_of_the_way_back(struct machine *c, unsigned nth, void (*act)(struct machine *c))
+{
+	struct log_round r;
+
+	machine_load(c, VIRT(0));
+	c->mmu.log_mode = LOG_WP;
+	park_at(c, "dbit-walked", nth, act);
+	harvest_on(2, c, &r);
+	parked();
+	return r.pages;
+}
+
 /* Between the walk that takes W away and the flush: nobody would look for that D again. */
 static void a_d_set_late_on_the_way_to_protection_is_reported(void **state)
 {
 	struct machine *c = *state;
-	struct log_round r;
 
 	c->late_d = true;
 	start_mapped(c, 2);
 	c->stay = true;
-	machine_load(c, VIRT(0));
-	c->mmu.log_mode = LOG_WP;
-	park_at(c, "dbit-walked", 0, late_store);
-	harvest_on(2, c, &r);
-	parked();
-	assert_int_equal(r.pages, 1);
+	assert_int_equal(pages_of_the_way_back(c, 0, late_store), 1);
 	assert_int_equal(machine_spte(c, VIRT(0)) & (SPTE_W | SPTE_D), 0);
 	assert_int_equal(mmu_audit(&c->mmu), 0);
 	/* and behind the walk that takes the late ones nothing is written by what was there before */
@@ -321,12 +328,7 @@ static void a_d_set_late_on_the_way_to_protection_is_reported(void **state)
 	harvest(c);
 	mmu_zap_all(&c->mmu);
 	harvest(c);
-	machine_load(c, VIRT(0));
-	c->mmu.log_mode = LOG_WP;
-	park_at(c, "dbit-walked", 1, no_store);
-	harvest_on(2, c, &r);
-	parked();
-	assert_int_equal(r.pages, 0);
+	assert_int_equal(pages_of_the_way_back(c, 1, no_store), 0);
 	c->stay = false;
 	machine_store(c, VIRT(0), 6);
 	assert_int_equal(harvest(c), 1);
