@@ -38,6 +38,8 @@
 #define CR4_OSXMMEXCPT (1UL << 10)
 #define CR4_VMXE (1UL << 13)
 #define CR4_OSXSAVE (1UL << 18)
+#define CR4_SMEP (1UL << 20)
+#define CR4_SMAP (1UL << 21)
 
 #define RFLAGS_IF (1UL << 9)
 
@@ -48,6 +50,8 @@
 #define CPUID_1_ECX_HYPERVISOR (1u << 31)
 #define CPUID_1_EDX_MCE (1u << 7)
 #define CPUID_1_EDX_APIC (1u << 9)
+#define CPUID_7_EBX_SMEP (1u << 7)
+#define CPUID_7_EBX_SMAP (1u << 20)
 #define CPUID_EXT_1_ECX_SVM (1u << 2)
 
 struct cpuid {
