@@ -18,10 +18,12 @@ static void mmu_part(struct monitor_job *j, struct guest *g)
 			f.fixups, f.quick, f.faults - f.fixups - f.quick - f.injected, f.injected, ticks_us(f.worst_fault));
 		break;
 	case 1:
-		monitor_row(j, "shadow pages: %lu of %lu; %u unsync, %u of them above level 1; %u dying", m->used,
-			m->budget, load_relaxed(&m->unsync_all), load_relaxed(&m->unsync_upper), load_relaxed(&m->dying));
-		monitor_row(j, "since the beginning: %lu let go unsync, %lu synced, %lu zapped, %lu of them for the budget",
-			load_relaxed(&s->unsyncs), load_relaxed(&s->synced), load_relaxed(&s->zapped), load_relaxed(&s->reclaimed));
+		monitor_row(j, "shadow pages: %lu of %lu; %u unsync, %u of them above level 1, %u hot; %u dying", m->used,
+			m->budget, load_relaxed(&m->unsync_all), load_relaxed(&m->unsync_upper), load_relaxed(&m->unsync_hot),
+			load_relaxed(&m->dying));
+		monitor_row(j, "since the beginning: %lu let go unsync, %lu synced, %lu of them left open; %lu zapped, %lu of them for the budget",
+			load_relaxed(&s->unsyncs), load_relaxed(&s->synced), load_relaxed(&s->left_open), load_relaxed(&s->zapped),
+			load_relaxed(&s->reclaimed));
 		break;
 	case 2:
 		monitor_row(j, "TLBs: generation %lu; %lu flushes with %lu kicks; narrowings: %lu owed, %lu flushed",

@@ -189,6 +189,12 @@ static inline void replace_root(struct mmu_vcpu *v, unsigned i, struct shadow *s
 	store_relaxed(&v->pae_root[i], s ? host_phys(s->table).v | SPTE_P : 0);
 }
 
+/* What the sync that a reload begins with leaves pending, or another vCPU has made so since. Lock held. */
+static bool reload_pending(const struct mmu *m)
+{
+	return load_relaxed(&m->unsync_all) != load_relaxed(&m->unsync_hot) || load_relaxed(&m->burying);
+}
+
 /* One root; MMU_RETRY with *again when only another try is needed. */
 static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fault *f, bool *again)
 {
@@ -223,7 +229,7 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 	if (!s) {
 		s = shadow_new(v, g, r);
 		build = r.direct ? 0 : s;
-	} else if (s != v->root[i] && !r.direct && shadow_pending(m, false)) {
+	} else if (s != v->root[i] && !r.direct && reload_pending(m)) {
 		sync = true;
 	}
 	if (!build && !sync && load_relaxed(&s->state) == SHADOW_LIVE)
@@ -236,14 +242,12 @@ static enum mmu_outcome load_root(struct mmu_vcpu *v, unsigned i, struct mmu_fau
 	return v->root[i] == s ? MMU_RESUME : MMU_RETRY;
 }
 
-enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
+/* After a sync. */
+static enum mmu_outcome load_roots(struct mmu_vcpu *v, struct mmu_fault *f)
 {
 	struct mmu *m = v->mmu;
 	unsigned n = roots(v), tries = n * RELOAD_TRIES;
 
-	if (v->sync_wanted && sync_all(m) == MMU_RETRY)
-		return MMU_RETRY;
-	v->sync_wanted = false;
 	if (v->mode != PAGING_OFF && v->mode != PAGING_PAE && !slot_find(m, walk_root(v))) {
 		f->reason = "page-table root outside memory";
 		return MMU_END;
@@ -272,6 +276,14 @@ enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
 	return MMU_RESUME;
 }
 
+enum mmu_outcome mmu_reload(struct mmu_vcpu *v, struct mmu_fault *f)
+{
+	if ((v->sync_wanted || load_relaxed(&v->mmu->unsync_hot)) && sync_load(v->mmu) == MMU_RETRY)
+		return MMU_RETRY;
+	v->sync_wanted = false;
+	return load_roots(v, f);
+}
+
 static enum paging_mode mode_of(const struct mmu_paging *p)
 {
 	if (!(p->cr0 & CR0_PG))
@@ -285,8 +297,9 @@ static enum paging_mode mode_of(const struct mmu_paging *p)
 
 enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, struct mmu_fault *f)
 {
-	if (shadow_pending(v->mmu, false) && sync_all(v->mmu) == MMU_RETRY)
+	if (shadow_pending(v->mmu, false) && sync_load(v->mmu) == MMU_RETRY)
 		return MMU_RETRY;
+	v->sync_wanted = false;
 	v->paging = *p;
 	v->mode = mode_of(p);
 	v->nxe = (p->efer & EFER_NXE) && (v->mode == PAGING_LONG || v->mode == PAGING_PAE);
@@ -294,7 +307,7 @@ enum mmu_outcome mmu_set_paging(struct mmu_vcpu *v, const struct mmu_paging *p, 
 	v->reserved = walk_reserved_always(v->mmu, v->mode, v->nxe);
 	v->root_stale = true;
 	store_relaxed(&v->seen, 0);
-	return mmu_reload(v, f) == MMU_END ? MMU_END : MMU_RESUME; /* a RETRY is done again before the entry */
+	return load_roots(v, f) == MMU_END ? MMU_END : MMU_RESUME; /* a RETRY is done again before the entry */
 }
 
 /* As sync_all, load_root and mmu_set_paging do it when sync_all would find nothing, then an entry that stops at the flush (3 in

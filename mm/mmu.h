@@ -79,6 +79,7 @@ struct mmu_faults {
 struct mmu_stats {
 	atomic64 unsyncs;     /* level-1 tables let go unsync */
 	atomic64 synced;      /* tables synced */
+	atomic64 left_open;   /* of these, hot ones, which stayed unsync */
 	atomic64 zapped;      /* shadow pages demolished */
 	atomic64 reclaimed;   /* of these, because the budget was used up */
 	atomic64 flushes;     /* full flushes with acknowledgements */
@@ -137,9 +138,10 @@ struct mmu {
 	struct shadow *unsync;    /* list of unsync shadow pages */
 	atomic32 unsync_all;      /* how many; written under the lock, read by anyone */
 	atomic32 unsync_upper;    /* those of level 2 and above among them; likewise */
+	atomic32 unsync_hot;      /* those that are hot (sync.c) among them; likewise */
 	atomic32 burying;         /* page-table shadows killed whose burial's flush is not over; likewise */
 	atomic32 dying;           /* the same of all shadow pages; likewise */
-	uint64_t sync_call;       /* calls of sync_all so far */
+	uint64_t sync_call;       /* syncs so far */
 	struct shadow *all, *all_last; /* every shadow page, the newest first */
 	atomic32 moving;          /* the slots are going to other frames (move.c); written under the lock */
 	uint64_t used, budget;    /* shadow pages */

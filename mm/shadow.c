@@ -198,6 +198,9 @@ void shadow_clear_unsync(struct shadow *s)
 		return;
 	s->unsync = false;
 	s->syncing = 0;
+	if (s->hot)
+		count_add(&m->unsync_hot, -1u);
+	s->hot = false;
 	if (s->unsync_prev)
 		s->unsync_prev->unsync_next = s->unsync_next;
 	else

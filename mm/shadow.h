@@ -12,6 +12,7 @@
  * unsync (LIVE only): the guest may write the table's frame freely; the shadow is read again at the next INVLPG, CR3 load
  * or link (sync.c). Tables of every level may be unsync: an upper table is nearly always part of the path by which the
  * guest writes it, so that dropping its shadow would make the same write fault for ever.
+ * hot (level 1, unsync): it went unsync after each of the last syncs, so a CR3 load reads it and leaves it open.
  */
 #ifndef MM_SHADOW_H
 #define MM_SHADOW_H
@@ -61,7 +62,9 @@ struct shadow {
 	atomic32 state;           /* enum shadow_state; written under mmu.lock, read by anyone */
 	bool unsync;
 	const void *syncing;      /* the flow that is between its first protection and its last read; a write clears it */
-	uint64_t read_call;       /* the last call of sync_all that has read all of it */
+	uint64_t read_call;       /* the last sync that has read all of it */
+	uint8_t again, idle;      /* syncs in a row that found it unsync again; that found it hot and not used since (sync.c) */
+	bool hot;                 /* unsync, and left so by syncs for a CR3 load */
 	bool recent;              /* used since reclaim looked at it last */
 	uint32_t pins;            /* loaded roots, builders, syncers */
 	uint32_t registered;      /* leaf tables: index in mmu.leaf_table */

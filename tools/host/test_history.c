@@ -20,8 +20,8 @@
 
 #define PAGES 24u /* virtual pages in play, over three level-1 tables */
 #define FRAMES 2u /* that they map: chains of several descriptors */
-#define STEPS 8000
-#define PREFIXES 30000 /* states that readers start from; 37,000 and more as measured */
+#define STEPS 12000
+#define PREFIXES 30000 /* states that readers start from; 40,000 and more as measured */
 #define READERS 40      /* walks after each batch of operations */
 #define FEET 4          /* stores at most between two loads of such a reader */
 #define ENTRIES_MAX 4096

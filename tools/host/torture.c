@@ -368,7 +368,7 @@ static void check_guest(struct guest *g, unsigned i)
 		wrong("the audit found violations: guest, how many", i, bad, 0);
 }
 
-struct totals { uint64_t operations, faults, remaps, zaps, harvests, by_dbit, edits, gaveup, moves, modes; struct tally tally; };
+struct totals { uint64_t operations, faults, remaps, zaps, harvests, by_dbit, edits, left_open, gaveup, moves, modes; struct tally tally; };
 
 static struct totals add_up(void)
 {
@@ -383,6 +383,7 @@ static struct totals add_up(void)
 		t.zaps += load_relaxed(&s->zapped);
 		t.harvests += load_relaxed(&s->rounds);
 		t.by_dbit += load_relaxed(&s->dbit_rounds);
+		t.left_open += load_relaxed(&s->left_open);
 		t.moves += load_relaxed(&g->moves);
 		t.modes += load_relaxed(&g->modes);
 		t.gaveup += load_relaxed(&s->gaveup);
@@ -488,9 +489,11 @@ int main(int argc, char **argv)
 	t = add_up();
 	printf("\n");
 	print_totals(&t);
-	printf("\n%lu walks given up, %lu caches destroyed, %lu moves of a guest's memory, %lu changes of paging mode, %u quiet points\n",
-		t.gaveup, load_relaxed(&caches), t.moves, t.modes, load_relaxed(&turns));
+	printf("\n%lu walks given up, %lu tables left open by a sync, %lu caches destroyed, %lu moves of a guest's memory, %lu changes of paging mode, %u quiet points\n",
+		t.gaveup, t.left_open, load_relaxed(&caches), t.moves, t.modes, load_relaxed(&turns));
 	check_pressure(&t.tally, mode, t.edits >= LONG_ENOUGH);
+	if (t.edits >= LONG_ENOUGH && !t.left_open)
+		wrong("never: a table left open by a sync", t.edits, 0, 0);
 	printf("nothing lost, nothing wrong%s\n", t.edits >= LONG_ENOUGH ? "" : "; too short for counts of 0 to matter");
 	return 0;
 }

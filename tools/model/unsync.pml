@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* From unsync to synced: sync.c:sync_all, take_batch, sync_batch, read_table, protect_visit; sync.c:mmu_invlpg; mmu.c:
- * mmu_set_paging; fault.c:fixup, write_table; log.c:protect_visit.
+/* From unsync to synced: sync.c:sync_load, take_batch, protect_batch, sync_batch, protect_visit; reread.c:reread_table,
+ * mmu_invlpg; mmu.c:mmu_set_paging; fault.c:fixup, write_table; log.c:protect_visit.
  *
  * Modelled: one guest page table with one gpte (its version counts the guest's stores), its shadow (the version that
  * was last read), and the one leaf through which the guest writes the table. Each vCPU has a TLB entry of that leaf
  * and one of what the shadow translates; it writes, faults, executes INVLPG, loads CR3, and uses the translation, in
  * any order. A full flush is one step (tlb.pml), and every sync makes one (owed.pml has the choice). -DLOG: a harvest
- * beside them.
+ * beside them. -DHOT: any sync may find the table hot, and leave it open.
  * Bounds: VCPUS vCPUs, OPS operations for each, two stores to the gpte.
  * Properties: no store goes unnoticed (the table is unsync, or marked as such, at every store through the TLB); after
  * its INVLPG or CR3 load a vCPU uses no translation older than what was in memory then.
@@ -14,6 +14,10 @@
  *  run: as built | ok | | quick
  *  run: as built, with the log | ok | -DLOG | big
  *  run: as built, one vCPU, with the log | ok | -DVCPUS=1 -DOPS=5 -DLOG
+ *  run: a hot table | ok | -DHOT | quick
+ *  run: a hot table, with the log | ok | -DHOT -DLOG | big
+ *  run: a hot table is not read | wrong | -DHOT -DHOT_UNREAD | quick
+ *  run: a hot table is in step once it is read | wrong | -DHOT -DHOT_CLEAR | quick
  *  run: flag cleared before it is read | wrong | -DCLEAR_THEN_READ | quick
  *  run: one mark for all who sync | wrong | -DONE_MARK | quick
  *  run: a reading of before the call will do | wrong | -DOLD_CALL
@@ -90,6 +94,23 @@ again:
 		fi
 	};
 	if
+#ifdef HOT
+	:: mine -> /* hot: neither protected nor flushed */
+#ifndef HOT_UNREAD
+		read_table();
+#endif
+		take;
+		d_step {
+			if :: read_call < call -> read_call = call :: else fi;
+#ifdef HOT_CLEAR
+			if :: syncing == mine -> unsync = 0; syncing = 0 :: else fi
+#else
+			if :: syncing == mine -> syncing = 0 :: else fi
+#endif
+		};
+		drop;
+		mine = 0
+#endif
 	:: mine ->
 #ifdef CLEAR_FIRST
 		unsync = 0;
