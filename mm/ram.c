@@ -91,22 +91,27 @@ static bool add_slot(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 	return false;
 }
 
-/* A run at gfn f; only the first, at 0, has the hole. */
+static inline uint64_t at_most(uint64_t n, uint64_t most)
+{
+	return n < most ? n : most;
+}
+
+/* A run at gfn f: what lies below the hole, and what lies above. */
 static bool add_run(struct mmu *m, uint64_t f, uint64_t h, uint64_t pages)
 {
+	uint64_t below = f < HOLE_FIRST ? at_most(pages, HOLE_FIRST - f) : 0;
+	uint64_t above = f < HOLE_LAST ? at_most(pages, HOLE_LAST - f) : 0; /* the first page of that */
+	bool done = true;
+
 	__builtin_memset(hfn_virt(hfn(h)), 0, pages * PAGE_SIZE);
-	if (f > 0 || pages <= HOLE_FIRST)
-		return add_slot(m, f, h, pages);
-	if (!add_slot(m, 0, h, HOLE_FIRST)) {
-		page_free_run(hfn(h + HOLE_FIRST), pages - HOLE_FIRST);
-		return false;
-	}
-	if (pages <= HOLE_LAST) {
-		page_free_run(hfn(h + HOLE_FIRST), pages - HOLE_FIRST);
-		return true;
-	}
-	page_free_run(hfn(h + HOLE_FIRST), HOLE_LAST - HOLE_FIRST);
-	return add_slot(m, HOLE_LAST, h + HOLE_LAST, pages - HOLE_LAST);
+	if (below > 0)
+		done = add_slot(m, f, h, below);
+	if (above > below)
+		page_free_run(hfn(h + below), above - below);
+	if (done && pages > above)
+		return add_slot(m, f + above, h + above, pages - above);
+	page_free_run(hfn(h + above), pages - above);
+	return done;
 }
 
 static bool add_region(struct mmu *m, uint64_t first, uint64_t pages)

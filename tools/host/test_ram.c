@@ -104,6 +104,39 @@ static void large_leaves_stay_possible(void **state)
 	machine_destroy(c);
 }
 
+/* Pieces of 256 KiB: the second and third lie about the hole, the fourth in it. */
+static void the_hole_is_no_memory_wherever_blocks_end(void **state)
+{
+	struct page_range range[32];
+	struct machine *c = &test_machine;
+	uint64_t value = 0;
+
+	(void)state;
+	host_native_init(1);
+	for (unsigned i = 0; i < 31; i++)
+		range[i] = (struct page_range){i * 512 * 1024 + 256 * 1024, 256 * 1024};
+	range[31] = (struct page_range){16 * MIB, 4 * MIB}; /* for the allocator's own and other tables */
+	page_init(range, 32);
+	mmu_global_init();
+	for (unsigned order = 10; order > 6; order--)
+		while (hfn_valid(page_alloc(order, PAGE_ANY)))
+			;
+	memset(c, 0, sizeof *c);
+	assert_true(mmu_init(&c->mmu, "a", 16));
+	assert_true(mmu_add_ram(&c->mmu, 2 * MIB));
+	for (unsigned i = 0; i < load_relaxed(&c->mmu.slots); i++) {
+		const struct slot *o = &c->mmu.slot[i];
+
+		assert_true(o->gfn.v + o->pages <= 0xa0 || o->gfn.v >= 0x100);
+	}
+	assert_int_equal(mmu_pages(&c->mmu), 2 * MIB_PAGES - 0x60);
+	assert_true(mmu_write(&c->mmu, gpa(0x9fff8), &value, 8));
+	assert_false(mmu_write(&c->mmu, gpa(0xa0000), &value, 8));
+	assert_false(mmu_write(&c->mmu, gpa(0xffff8), &value, 8));
+	assert_true(mmu_write(&c->mmu, gpa(0x100000), &value, 8));
+	mmu_destroy(&c->mmu);
+}
+
 static void too_many_pieces(void **state)
 {
 	struct machine *c = &test_machine;
@@ -124,6 +157,7 @@ int main(void)
 		cmocka_unit_test(blocks_beside_each_other_are_one_slot),
 		cmocka_unit_test(a_replica_is_in_pieces),
 		cmocka_unit_test(large_leaves_stay_possible),
+		cmocka_unit_test(the_hole_is_no_memory_wherever_blocks_end),
 		cmocka_unit_test(too_many_pieces),
 	};
 
