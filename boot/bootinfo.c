@@ -124,7 +124,7 @@ static void frame_tag(struct bootinfo *info, const uint8_t *tag, uint32_t size)
 	if (f.bits == 15)
 		f.bits = 16;
 	bool bits_good = f.bits == 16 || f.bits == 24 || f.bits == 32;
-	if (!bits_good || !f.white || f.width > FRAME_MAX_SIDE || f.height > FRAME_MAX_SIDE || f.line_bytes % (f.bits / 8)
+	if (!bits_good || !f.white || f.width > FRAME_MAX_SIDE || f.height > FRAME_MAX_SIDE || (f.bits != 24 && f.line_bytes % (f.bits / 8))
 		|| f.line_bytes > FRAME_MAX_SIDE * 4 || f.line_bytes < f.width * (f.bits / 8)
 		|| f.address + (uint64_t)f.line_bytes * f.height < f.address)
 		return;

@@ -125,6 +125,12 @@ static void ranges_of_free(struct ranges *s, const struct bootinfo *info, struct
 	}
 }
 
+/* One file may be several modules: it is only read. */
+static bool same_range(struct range a, struct range b)
+{
+	return a.start == b.start && a.end == b.end;
+}
+
 static const char *module_fault(const struct bootinfo *info, unsigned n, struct range image, const struct ranges *ram)
 {
 	const struct bootinfo_module *m = &info->module[n];
@@ -135,7 +141,7 @@ static const char *module_fault(const struct bootinfo *info, unsigned n, struct 
 	if (range_overlaps(m->range, image))
 		return "it overlaps the hypervisor's image";
 	for (unsigned i = 0; i < info->modules; i++)
-		if (i != n && range_overlaps(m->range, info->module[i].range))
+		if (range_overlaps(m->range, info->module[i].range) && !same_range(m->range, info->module[i].range))
 			return "it overlaps another module";
 	if (!ranges_contain(ram, m->range))
 		return "it lies in memory that is not RAM";
@@ -158,15 +164,18 @@ unsigned memory_place_modules(struct bootinfo *info, struct range image, struct 
 		struct bootinfo_module *m = &info->module[i];
 		if (m->refused || m->range.start >= LOW_MEMORY_END)
 			continue;
-		uint64_t bytes = m->range.end - m->range.start;
+		struct range from = m->range;
+		uint64_t bytes = from.end - from.start;
 		ranges_of_free(&work, info, image);
 		uint64_t to = memory_take(work.r, work.count, bytes, PAGE_BYTES, 1ull << 32);
 		if (!to) {
 			m->refused = "it lies below 1 MiB and there is no room to move it to";
 			continue;
 		}
-		moves[count++] = (struct move){m->range.start, to, bytes};
-		m->range = (struct range){to, to + bytes};
+		moves[count++] = (struct move){from.start, to, bytes};
+		for (unsigned k = i; k < info->modules; k++)
+			if (same_range(info->module[k].range, from))
+				info->module[k].range = (struct range){to, to + bytes};
 	}
 	return count;
 }

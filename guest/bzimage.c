@@ -116,6 +116,11 @@ static bool place_kernel(struct bzimage *b, uint64_t mem, char *error)
 		}
 		b->start = run = (run + align - 1) & ~(align - 1);
 	}
+	if (run >= RAM_HIGH) {
+		text_format(error, LOADER_ERROR, "bzImage: pref_address 0x%lx aligned to 0x%lx is 0x%lx, expected less than 0x%lx",
+			b->h.pref_address, align, run, RAM_HIGH);
+		return false;
+	}
 	b->end = run + b->h.init_size;
 	if (b->end < b->start + b->bytes)
 		b->end = b->start + b->bytes;

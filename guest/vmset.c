@@ -95,7 +95,8 @@ static void read_strings(struct builder *b)
 	}
 }
 
-/* Gives each initrd and module its guest. */
+/* Gives each initrd and module its guest. One that was refused takes the guest with it, if that was read: without it the guest
+ * would be another. */
 static void find_owners(struct builder *b)
 {
 	char reason[CONFIG_ERROR];
@@ -105,10 +106,14 @@ static void find_owners(struct builder *b)
 		const char *key = e->config.role == CONFIG_INITRD ? "initrd-of" : "module-of";
 
 		e->owner = b->modules;
-		if (is_guest(b, i) || e->refused)
+		if (is_guest(b, i))
 			continue;
 		e->owner = find_guest(b, e->config.of, b->modules);
-		if (e->owner < b->modules)
+		if (e->refused && e->owner < b->modules && !b->entry[e->owner].refused) {
+			text_format(reason, sizeof reason, "its module %u is refused", i + 1);
+			refuse(b, e->owner, reason);
+		}
+		if (e->refused || e->owner < b->modules)
 			continue;
 		text_format(reason, sizeof reason, "%s=%s: no guest has this name", key, e->config.of);
 		refuse(b, i, reason);

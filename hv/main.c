@@ -126,7 +126,7 @@ static void map_memory(void)
 	const char *error = paging_init(&bootinfo);
 	if (error)
 		refuse("memory: ", error);
-	show_frame(UINT64_MAX);
+	show_frame(PAGING_LIMIT);
 }
 
 #pragma GCC diagnostic push

@@ -23,7 +23,6 @@
 #define DEVICE_SPACE 0xfec00000ull
 /* The part that is mapped by 4 KiB pages: linker.ld asserts that the image ends below. */
 #define FINE_END (32ull << 20)
-#define RAM_LIMIT (1ull << 40)
 
 extern const char image_start[], text_end[], rodata_end[], image_end[];
 
@@ -71,7 +70,7 @@ static uint64_t *next_table(uint64_t *entry)
 static bool map_high(struct range r, uint64_t cache)
 {
 	uint64_t start = (r.start < FOUR_GIB ? FOUR_GIB : r.start) & ~(LARGE_PAGE - 1);
-	uint64_t end = r.end < RAM_LIMIT ? r.end : RAM_LIMIT;
+	uint64_t end = r.end < PAGING_LIMIT ? r.end : PAGING_LIMIT;
 	for (uint64_t a = start; a < end; a += LARGE_PAGE) {
 		uint64_t *pdpt = next_table(&boot_pml4[a / PML4_SPAN]);
 		uint64_t *pd = pdpt ? next_table(&pdpt[a % PML4_SPAN / PDPT_SPAN]) : NULL;
@@ -95,7 +94,7 @@ const char *paging_init(const struct bootinfo *info)
 	/* PCD alone: the firmware's MTRRs may make it write-combining, which they could not with PWT (SDM 3A 11.5.2). */
 	const struct bootinfo_frame *f = &info->frame;
 	struct range frame = {f->address, f->address + (uint64_t)f->line_bytes * f->height};
-	if (frame.end > FOUR_GIB && !map_high(frame, PTE_NO_CACHE))
+	if (frame.end > FOUR_GIB && frame.end <= PAGING_LIMIT && !map_high(frame, PTE_NO_CACHE))
 		return "no memory below 4 GiB for the page tables of the screen";
 	write_cr3(read_cr3());
 	CHECK(paging_guard((uint64_t)boot_stack_guard)); /* lies in the image: takes no memory */

@@ -5,6 +5,8 @@
 
 #include "boot/bootinfo.h"
 
+#define PAGING_LIMIT (1ull << 40) /* host-physical: what lies above is not mapped, and not used */
+
 /* Turns the boot page tables, which all CPUs share, into the final ones: page 0 unmapped; the image's text executable
  * and not writable, its constants neither, everything else not executable; device space uncached; RAM and ACPI tables
  * above 4 GiB mapped. Boot processor, before others start. Returns NULL or what went wrong. */

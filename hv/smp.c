@@ -12,6 +12,7 @@
 #define INIT_WAIT_US 10000
 #define SIPI_WAIT_US 200
 #define ONLINE_WAIT_US 500000
+#define LATE_WAIT_US 10000000 /* of one that was seen to start */
 #define ONLINE_STEP_US 50
 
 /* Where a processor's struct lies, seen from the stack top it was given: the stack is its last member. */
@@ -59,7 +60,7 @@ static bool start_one(struct cpu *c, uint32_t id, uint64_t low_page)
 	/* Take the stack back. One that took it a moment ago is coming. */
 	if (__atomic_exchange_n(&ap_stack_top, 0, __ATOMIC_SEQ_CST))
 		return false;
-	CHECK(wait_online(c, ONLINE_WAIT_US));
+	CHECK(wait_online(c, LATE_WAIT_US));
 	return true;
 }
 

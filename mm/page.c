@@ -240,8 +240,8 @@ struct frame *page_frame(hfn_t f)
 	return f.v < page.top && page.table[f.v].ram ? &page.table[f.v] : 0;
 }
 
-/* The whole frames of a range: [*first, result). */
-static uint64_t page_clip(const struct page_range *r, uint64_t *first)
+/* The whole frames of a range that begins below frame `limit`: [*first, result). */
+static uint64_t page_clip(const struct page_range *r, uint64_t limit, uint64_t *first)
 {
 	uint64_t end = (r->start + r->bytes) >> PAGE_SHIFT;
 
@@ -249,28 +249,45 @@ static uint64_t page_clip(const struct page_range *r, uint64_t *first)
 	*first = (r->start >> PAGE_SHIFT) + !!(r->start & (PAGE_SIZE - 1));
 	if (!*first)
 		*first = 1;
-	if (end > PAGE_FRAMES_MAX)
-		end = PAGE_FRAMES_MAX;
+	if (end > limit)
+		end = limit;
 	return end > *first ? end : *first;
+}
+
+/* Where the frame table of the ranges below *limit goes: the highest place. None: that range has to go which makes it largest, and
+ * *limit is where it begins. */
+static uint64_t place_table(const struct page_range *ranges, unsigned n, uint64_t *limit, uint64_t *top)
+{
+	uint64_t need, first, end, place = 0, last = 0;
+
+	*top = 0;
+	for (unsigned i = 0; i < n; i++) {
+		end = page_clip(&ranges[i], *limit, &first);
+		if (end > first && end > *top) {
+			*top = end;
+			last = first;
+		}
+	}
+	need = (*top * sizeof(struct frame) + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	for (unsigned i = 0; i < n; i++) {
+		end = page_clip(&ranges[i], *limit, &first);
+		if (need && end - first >= need && end - need > place)
+			place = end - need;
+	}
+	if (!place)
+		*limit = last;
+	return place;
 }
 
 void page_init(const struct page_range *ranges, unsigned n)
 {
-	uint64_t need, first, end, table = 0, top = 0;
+	uint64_t first, end, table, top, limit = PAGE_FRAMES_MAX;
 
-	for (unsigned i = 0; i < n; i++) {
-		end = page_clip(&ranges[i], &first);
-		if (end > first && end > top)
-			top = end;
+	while (!(table = place_table(ranges, n, &limit, &top))) {
+		if (!limit)
+			host_panic("no range of RAM has room for the frame table");
+		host_log(HOST_WARN, "the RAM from 0x%lx on is not used: no range has room for a table of its frames", limit * PAGE_SIZE);
 	}
-	need = (top * sizeof(struct frame) + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	for (unsigned i = 0; i < n; i++) {
-		end = page_clip(&ranges[i], &first);
-		if (need && end - first >= need && end - need > table)
-			table = end - need;
-	}
-	if (!table)
-		host_panic("no range of RAM has room for the frame table (%lu KiB)", need * PAGE_SIZE / 1024);
 
 	__builtin_memset(&page, 0, sizeof page);
 	page.lock.rank = LOCK_PAGE;
@@ -278,7 +295,7 @@ void page_init(const struct page_range *ranges, unsigned n)
 	page.top = top;
 	__builtin_memset(page.table, 0, top * sizeof(struct frame));
 	for (unsigned i = 0; i < n; i++) {
-		end = page_clip(&ranges[i], &first);
+		end = page_clip(&ranges[i], limit, &first);
 		for (uint64_t f = first; f < end; f++) {
 			if (page.table[f].ram)
 				host_panic("ranges of RAM overlap at frame 0x%lx", f);

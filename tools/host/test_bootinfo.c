@@ -197,6 +197,11 @@ static void a_screen_of_pixels_is_understood(void **state)
 		assert_int_equal(info.vga_text, unusable[i].value == 2 && unusable[i].at == FRAME_TYPE_AT);
 	}
 	memcpy(tag, frame_tag, sizeof(tag));
+	tag[FRAME_BITS_AT] = 24;
+	tag[FRAME_LINE_LOW] = 2; /* lines are padded */
+	parse_frame(tag);
+	assert_int_equal(info.frame.bits, 24);
+	memcpy(tag, frame_tag, sizeof(tag));
 	memset(tag + 8, 0xff, 8); /* its end wraps around */
 	parse_frame(tag);
 	assert_int_equal(info.frame.address, 0);
@@ -356,6 +361,21 @@ static void good_modules_stay_and_low_ones_move(void **state)
 		assert_null(info.module[i].refused);
 }
 
+static void one_file_may_be_several_modules(void **state)
+{
+	(void)state;
+	const struct range modules[] = {{0x10000, 0x14001}, {8 * MIB, 9 * MIB}, {0x10000, 0x14001}, {8 * MIB, 9 * MIB}};
+	struct move moves[BOOTINFO_MAX_MODULES];
+	memory_set(4, modules);
+	assert_int_equal(memory_place_modules(&info, image, moves), 1);
+	for (unsigned i = 0; i < 4; i++)
+		assert_null(info.module[i].refused);
+	assert_int_equal(info.module[0].range.start, moves[0].to);
+	assert_int_equal(info.module[2].range.start, moves[0].to);
+	assert_int_equal(info.module[2].range.end, moves[0].to + 0x4001);
+	assert_int_equal(info.module[3].range.start, 8 * MIB);
+}
+
 static void bad_modules_are_refused(void **state)
 {
 	(void)state;
@@ -428,6 +448,7 @@ int main(void)
 		cmocka_unit_test(damaged_pvh_is_refused),
 		cmocka_unit_test(usable_leaves_out_what_is_taken),
 		cmocka_unit_test(good_modules_stay_and_low_ones_move),
+		cmocka_unit_test(one_file_may_be_several_modules),
 		cmocka_unit_test(bad_modules_are_refused),
 		cmocka_unit_test(no_room_to_move_is_a_refusal),
 		cmocka_unit_test(many_map_entries_fit),

@@ -270,7 +270,7 @@ static void refused_headers(void **state)
 		SET(pref_address, 0xfffff, "pref_address 0xfffff, expected 0x100000 to 0xffffffff"),
 		SET(pref_address, 1UL << 32, "pref_address 0x100000000, expected"),
 		SET(pref_address, ~0UL, "pref_address 0xffffffffffffffff, expected"),
-		SET(pref_address, 0xffffffff, "needs memory from 0x100000000 to 0x100300000"),
+		SET(pref_address, 0xffffffff, "pref_address 0xffffffff aligned to 0x100000 is 0x100000000, expected less than"),
 		SET(pref_address, 0x600000, "needs memory from 0x600000 to 0x900000 (init_size 0x300000), which is not in the "
 					    "guest's RAM (mem=8192K)"),
 		SET(init_size, MEM - PREF + 1, "needs memory from 0x200000 to 0x800001"),

@@ -204,6 +204,18 @@ static void init_refuses_bad_ranges(void **state)
 	assert_true(host_panics(start_with, no_room, "no range of RAM has room"));
 }
 
+/* 2 MiB low, and some so far away that a table up to there would not fit. */
+static void memory_too_far_away_is_left_out(void **state)
+{
+	struct page_range r[] = {{4UL << 20, 2UL << 20}, {700UL << 20, 1UL << 20}, {900UL << 20, 2 * PAGE_SIZE}};
+
+	(void)state;
+	page_init(r, 3);
+	assert_true(page_total() > 0 && page_total() < 512);
+	assert_null(page_frame(hfn(700UL << 8)));
+	assert_non_null(page_frame(hfn(4UL << 8)));
+}
+
 static void init_rounds_inwards_and_leaves_frame_0(void **state)
 {
 	struct page_range r[] = {{0, 3 * PAGE_SIZE + 5}, {(1 << 20) + 1, 64 * PAGE_SIZE}, {0, 0}};
@@ -282,6 +294,7 @@ int main(void)
 		cmocka_unit_test_setup(frames_outside_ram_have_no_entry, setup),
 		cmocka_unit_test_setup(what_is_not_allocated_is_not_freed, setup),
 		cmocka_unit_test_setup(init_refuses_bad_ranges, setup),
+		cmocka_unit_test_setup(memory_too_far_away_is_left_out, setup),
 		cmocka_unit_test_setup(init_rounds_inwards_and_leaves_frame_0, setup),
 		cmocka_unit_test_setup(random_operations_match_a_plain_model, setup),
 	};

@@ -355,6 +355,25 @@ static void modules_of_nobody(void **state)
 	said("VERDICT module3 FAIL refused: module-of=c: no guest has this name");
 }
 
+/* A guest without a file that it was to have would be another. */
+static void a_refused_module_takes_its_guest_with_it(void **state)
+{
+	(void)state;
+	add("name=a mem=4M");
+	add("initrd-of=a x=1");
+	add("name=b mem=4M");
+	add("module-of=b");
+	add("module-of=b");
+	add("name=c mem=4M");
+	add("x=1 module-of=c");
+	module[3].refused = module[4].refused = "it is empty";
+	create(1, 6);
+	said("VERDICT module2 FAIL refused: unknown key in 'x=1'");
+	said("VERDICT a FAIL refused: module 1: its module 2 is refused");
+	said("VERDICT module4 FAIL refused: it is empty");
+	said("VERDICT b FAIL refused: module 3: its module 4 is refused");
+}
+
 static void two_initrds_or_too_many_modules(void **state)
 {
 	(void)state;
@@ -451,6 +470,7 @@ int main(void)
 		SET_TEST(an_image_too_large_for_its_guest),
 		SET_TEST(initrd_and_modules_reach_their_guest),
 		SET_TEST(modules_of_nobody),
+		SET_TEST(a_refused_module_takes_its_guest_with_it),
 		SET_TEST(two_initrds_or_too_many_modules),
 		SET_TEST(a_module_that_the_boot_code_refused),
 		SET_TEST(memory_runs_out_at_any_point),
