@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""tools/run's choice of a platform, on machines that lack this or that; what it makes of how a machine ends."""
+"""tools/run's choice of a platform, on machines that lack this or that; its reading of a GUEST; what it makes of
+how a machine ends."""
 import argparse
 import contextlib
 import importlib.machinery
@@ -67,6 +68,44 @@ class ChoosePlatform(unittest.TestCase):
         for on, ways in run.BOOT_WAYS.items():
             for boot in ways:
                 self.assertTrue(self.saved[0][on] + self.saved[0][boot])
+
+
+class GuestModules(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.files = [f"{self.folder.name}/{name}" for name in ("image", "initrd", "with blanks")]
+        for path in self.files:
+            open(path, "wb").close()
+        self.image, self.initrd, self.blanks = self.files
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def string(self, text):
+        (image, string), *rest = run.guest_modules(3, f"{self.image} {text}")
+        self.assertEqual((image, rest), (self.image, []))
+        return string
+
+    def test_strings_stay_as_they_are(self):
+        self.assertEqual(run.guest_modules(3, self.image), [(self.image, "name=g3")])
+        for text in ('name=a mem=64M', 'name=a -- x  "y -- z', 'name=a until="Pass:  1" -- ', 'name=a until="a\\" -- b" -- c',
+                     'name=a until=\\" -- initrd=none "', 'name=a key="never closed -- x', 'name=a --x -- --', 'name= x'):
+            self.assertEqual(self.string(text), text.strip())
+        self.assertEqual(self.string("mem=64M -- name=a"), "name=g3 mem=64M -- name=a")
+
+    def test_files_become_modules(self):
+        self.assertEqual(run.guest_modules(1, f'{self.image} until="all -- done" initrd={self.initrd} "name=b" '
+                                              f'module="{self.blanks}" module={self.initrd} -- initrd=own'),
+                         [(self.image, 'until="all -- done" "name=b" -- initrd=own'), (self.initrd, "initrd-of=b"),
+                          (self.blanks, "module-of=b"), (self.initrd, "module-of=b")])
+
+    def test_wrong_usage(self):
+        for text, what in (("", "an empty argument"), ("/no/such", "image '/no/such'"), (f"{self.image} initrd=", "guest g1: initrd ''"),
+                           (f"{self.image} name=a -- x\ny", "a newline")):
+            with self.assertRaises(run.Stop) as stop:
+                run.guest_modules(1, text)
+            self.assertEqual(stop.exception.status, run.USAGE)
+            self.assertIn(what, str(stop.exception))
 
 
 class Watch(unittest.TestCase):
