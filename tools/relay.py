@@ -5,7 +5,7 @@ import select
 import socket
 import threading
 
-from terminal import Line, free_port
+from terminal import connect_in_time, free_port
 
 CHUNK = 4096
 
@@ -27,8 +27,7 @@ class Relay:
         gdb = None
         try:
             gdb = self.accept()
-            line = Line.connect(self.inner)
-            line.setblocking(True)
+            line = connect_in_time(self.inner)
             while True:
                 ready = select.select([line, gdb or self.listener], [], [])[0]
                 if line in ready:

@@ -33,26 +33,33 @@ def free_port():
         return s.getsockname()[1]
 
 
+def connect(port):
+    """Who listens on a port of this machine, or None if nobody does."""
+    try:
+        made = socket.create_connection(("localhost", port))
+    except OSError:
+        return None
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+def connect_in_time(port):
+    """Who listens on a port of this machine, now or soon; else OSError."""
+    end = time.monotonic() + CONNECT_SECONDS
+    while time.monotonic() < end:
+        made = connect(port)
+        if made:
+            return made
+        time.sleep(CONNECT_AGAIN)
+    raise TimeoutError(f"nobody listens on port {port}")
+
+
 class Line:
-    """COM1, by a TCP port that the emulator listens on. Input is held back until start() says that somebody reads it."""
+    """COM1, by a TCP port that the emulator is to listen on. Input is held back until start() says that somebody reads it."""
 
-    def __init__(self, kind, port):
-        self.kind, self.socket, self.typed, self.saved = kind, self.connect(port), b"", None
+    def __init__(self, kind):
+        self.kind, self.port, self.socket, self.typed, self.saved = kind, free_port(), None, b"", None
         self.started = self.open = self.ended = False
-
-    @staticmethod
-    def connect(port):
-        end = time.monotonic() + CONNECT_SECONDS
-        while True:
-            try:
-                made = socket.create_connection(("localhost", port))
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                made.setblocking(False)
-                return made
-            except OSError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(CONNECT_AGAIN)
 
     def start(self):
         self.started = self.open = True
@@ -69,11 +76,21 @@ class Line:
         if self.saved:
             termios.tcsetattr(0, termios.TCSADRAIN, self.saved)
             self.saved = None
-        self.socket.close()
+        if self.socket:
+            self.socket.close()
+
+    def connected(self):
+        if not self.socket:
+            self.socket = connect(self.port)
+            if self.socket:
+                self.socket.setblocking(False)
+        return self.socket is not None
 
     def read(self):
         """All that has come from the machine."""
         data = b""
+        if not self.connected():
+            return data
         try:
             while not self.ended:
                 more = self.socket.recv(CHUNK)
@@ -102,7 +119,7 @@ class Line:
 
     def wait(self, seconds):
         """Until something has come, for `seconds` at most; passes on what is typed."""
-        if self.ended:
+        if self.ended or not self.socket:
             time.sleep(seconds)
             return
         reading = [self.socket] + ([0] if self.open and not self.typed else [])

@@ -4,7 +4,7 @@ import random
 import time
 
 from gdbtest.client import Gdb, Umbra, fail
-from terminal import Line, free_port
+from terminal import connect_in_time, free_port
 
 NOISE_SECONDS = {"qemu": 60, "bochs": 20}
 PIECE = 64
@@ -89,8 +89,7 @@ def noise(args):
                    f"{args.build}/guest/insn.elf name=b mem=16M -- fpu=300 watch=off",
                    f"{args.build}/guest/tick.elf name=c mem=64M cpus=0 -- hz=20 ticks={TICKS[args.on]}"])
     try:
-        line = Line.connect(port)
-        line.setblocking(True)
+        line = connect_in_time(port)
         print(make_noise(line, umbra, NOISE_SECONDS[args.on], SILENT_SECONDS[args.on]))
         line.close()
         attach(port)
