@@ -473,13 +473,13 @@ enum audit_outcome audit_step(struct audit *a)
 static void check_sums(struct audit *a)
 {
 	struct mmu *m = a->mmu;
-	uint64_t used = 0;
+	const char *miscounted = shadow_miscounted(m);
 
-	for (struct shadow *s = m->all; s; s = s->next, used++)
+	for (struct shadow *s = m->all; s; s = s->next)
 		if (load_relaxed(&s->state) == SHADOW_DYING && (s->present || !chain_empty(&s->parents)))
 			report(a, "M11 dead page that is not empty", s->present, s->gfn.v);
-	if (used != m->used)
-		report(a, "M11 count of shadow pages", used, m->used);
+	if (miscounted)
+		report(a, miscounted, m->used, load_relaxed(&m->unsync_all));
 	if (a->leaves != a->linked)
 		report(a, "M6 leaves and rmap entries differ in number", a->leaves, a->linked);
 	check_owed(a);

@@ -304,3 +304,21 @@ void shadow_bury(struct mmu *m, struct shadow *list)
 		lock_drop(&m->lock);
 	}
 }
+
+const char *shadow_miscounted(const struct mmu *m)
+{
+	uint64_t used = 0;
+	uint32_t unsync = 0, upper = 0, hot = 0;
+
+	for (const struct shadow *s = m->all; s; s = s->next, used++) {
+		unsync += s->unsync;
+		upper += s->unsync && s->role.level > 1;
+		hot += s->hot;
+		if (s->hot && (!s->unsync || s->role.level > 1))
+			return "M11 hot page that is not an unsync one of level 1";
+	}
+	if (used != m->used)
+		return "M11 count of shadow pages";
+	return unsync != load_relaxed(&m->unsync_all) || upper != load_relaxed(&m->unsync_upper) || hot != load_relaxed(&m->unsync_hot)
+		? "M11 counts of unsync pages" : 0;
+}

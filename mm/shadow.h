@@ -175,6 +175,9 @@ static inline bool shadow_pending(const struct mmu *m, bool upper)
 	return load_acquire(upper ? &m->unsync_upper : &m->unsync_all) || load_acquire(&m->burying);
 }
 
+/* What is wrong with the counts of shadow pages (M11), in words; 0: nothing. Nothing of the guest's runs. */
+const char *shadow_miscounted(const struct mmu *m);
+
 void shadow_set_unsync(struct shadow *s);
 void shadow_clear_unsync(struct shadow *s);
 

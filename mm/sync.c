@@ -11,7 +11,7 @@
  * Who protects flushes unless nothing can write any more: see protected_flush, and tools/model/owed.pml.
  *
  * A table that the guest writes between any two of its CR3 loads (a process that maps as it runs; Linux's text_poke) would
- * fault each time for being protected. So it becomes hot: sync_load reads it and leaves it as it is, unsync. Nothing can be
+ * fault each time for being protected. So it becomes hot (stays_open): sync_load reads it and leaves it as it is, unsync. Nothing can be
  * missed by that. What the loading vCPU has stored, or been told of, before it came out of the guest is read; what is stored
  * later finds the table unsync, as if it had gone so again at once; and this vCPU flushes before it enters. A link is another
  * matter: which old tables it will lead to is known only after the guest's upper tables were read, so it protects hot ones too
@@ -30,8 +30,8 @@
 #define BATCH 16      /* tables synced with one flush */
 #define WALK_TRIES 16 /* of a protection that churn makes give up */
 #define HOT_AFTER 4   /* syncs in a row that found a table unsync again; who goes unsync so often without a use is dead (fault.c) */
-#define HOT_NEAR 4    /* in a row: so many syncs apart at most */
-#define HOT_IDLE 4    /* syncs without a use, until it is protected again */
+#define HOT_NEAR 1    /* in a row: so many syncs apart at most */
+#define HOT_IDLE 2    /* syncs that find it unused, until it is protected again */
 #define HOT_MOST 8    /* tables of one guest */
 
 struct protect {
@@ -140,24 +140,23 @@ struct sync {
 static bool stays_open(struct shadow *s, uint64_t call)
 {
 	struct mmu *m = s->mmu;
+	bool hot;
 
-	if (s->hot) {
-		s->idle = load_relaxed(&s->writes) ? s->idle + 1 : 0; /* 0: something was installed since */
-		if (s->idle == HOT_IDLE) {
-			count_add(&m->unsync_hot, -1u);
-			s->hot = false;
-			s->again = 0;
-		}
-	} else {
-		s->again = call - s->read_call > HOT_NEAR ? 0 : s->again < HOT_AFTER ? s->again + 1 : HOT_AFTER;
-		s->hot = s->again == HOT_AFTER && s->role.level == 1 && load_relaxed(&m->unsync_hot) < HOT_MOST;
-		s->idle = 0;
-		if (s->hot)
-			count_add(&m->unsync_hot, 1);
-	}
-	if (s->hot)
+	/* an install makes writes 0, going unsync adds 1, and a hot table begins with 1 */
+	s->idle = load_relaxed(&s->writes) > !s->hot ? s->idle + 1 : 0;
+	if (s->idle >= HOT_IDLE || (!s->hot && call - s->read_call > HOT_NEAR))
+		s->again = s->idle = 0;
+	else if (s->again < HOT_AFTER)
+		s->again++;
+	/* a frame that is another table's too is protected for that one */
+	hot = s->again == HOT_AFTER && s->role.level == 1 && (s->hot || load_relaxed(&m->unsync_hot) < HOT_MOST) &&
+	      load_relaxed(slot_tables(slot_find(m, s->gfn), s->gfn, 1)) == 1;
+	if (hot != s->hot)
+		count_add(&m->unsync_hot, hot ? 1 : -1u);
+	s->hot = hot;
+	if (hot)
 		store_relaxed(&s->writes, 1);
-	return s->hot;
+	return hot;
 }
 
 /* Pins up to BATCH unsync tables that nobody is syncing and that no call has read since this one began. */
@@ -236,6 +235,8 @@ static enum mmu_outcome sync(struct mmu *m, bool load)
 {
 	struct sync y = {.mmu = m, .load = load};
 
+	if (load && load_acquire(&m->burying)) /* it would have to come again, and nothing would be used meanwhile */
+		return MMU_RETRY;
 	lock_take(&m->lock);
 	y.call = ++m->sync_call;
 	lock_drop(&m->lock);

@@ -271,6 +271,16 @@ static void names_m11(void **state)
 	c->mmu.used++;
 	expect_still(c, "M11 count of shadow pages");
 	c->mmu.used--;
+	for (unsigned k = 0; k < 3; k++) {
+		atomic32 *count[] = {&c->mmu.unsync_all, &c->mmu.unsync_upper, &c->mmu.unsync_hot};
+
+		count_add(count[k], 1);
+		expect_still(c, "M11 counts of unsync pages");
+		count_add(count[k], -1u);
+	}
+	s->hot = !s->unsync;
+	expect_still(c, "M11 hot page that is not an unsync one of level 1");
+	s->hot = false;
 }
 
 static void names_m12(void **state)

@@ -114,6 +114,57 @@ static void a_hot_table_that_becomes_data_dies(void **state)
 	assert_int_equal(hot(c), 0);
 }
 
+/* The same where links, which protect it, come between: it may become hot again, but not for ever. */
+static void a_hot_table_that_becomes_data_beside_links_dies(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = with_hot_table(c), zapped = load_relaxed(&c->mmu.stats.zapped), table, pdpte, other = TEST_VIRT + (1UL << 30);
+
+	table = machine_load(c, machine_pte(c, root, TEST_VIRT, 2)) & GPTE_ADDRESS;
+	machine_store(c, machine_pte(c, root, TEST_VIRT, 2), 0);
+	machine_map(c, root, other, frame(3) | TEST_RW, 1);
+	pdpte = machine_pte(c, root, other, 3);
+	for (unsigned i = 0; i < 12 && load_relaxed(&c->mmu.stats.zapped) == zapped; i++) {
+		uint64_t link = machine_load(c, pdpte);
+
+		machine_store(c, pdpte, 0);
+		machine_invlpg(c, other);
+		machine_store(c, pdpte, link);
+		machine_load(c, other);
+		machine_store(c, table, i);
+		machine_cr3(c, root);
+	}
+	assert_true(load_relaxed(&c->mmu.stats.zapped) > zapped);
+}
+
+static void zapping_all_takes_hot_tables_too(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = with_hot_table(c);
+
+	assert_int_equal(mmu_zap_all(&c->mmu), MMU_RESUME);
+	assert_int_equal(hot(c), 0);
+	assert_int_equal(mmu_audit(&c->mmu), 0);
+	machine_cr3(c, root);
+	assert_int_equal(machine_load(c, TEST_VIRT), 1000);
+}
+
+/* Through one of two entries the table may be written, through the other not: it has two shadows. */
+static void a_table_with_two_shadows_does_not_become_hot(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = machine_long_mode(c), pde;
+
+	machine_map(c, root, TEST_VIRT, frame(0) | TEST_RW, 1);
+	pde = machine_load(c, machine_pte(c, root, TEST_VIRT, 2));
+	machine_store(c, machine_pte(c, root, TEST_VIRT + 0x200000, 2), pde & ~GPTE_W);
+	for (uint64_t i = 0; i < 12; i++) {
+		remap(c, root, TEST_VIRT, i);
+		assert_int_equal(machine_load(c, TEST_VIRT + 0x200000), 1000 + i);
+		assert_int_equal(hot(c), 0);
+	}
+}
+
 static void a_few_tables_are_hot_and_the_others_in_step(void **state)
 {
 	struct machine *c = *state;
@@ -213,6 +264,34 @@ static void another_vcpus_load_sees_what_it_was_told_of(void **state)
 	machine_part(&second);
 }
 
+static unsigned met;
+
+static void load_beside_the_reading(void *ctx, const char *point)
+{
+	struct mmu_paging same = second.vcpu.paging;
+
+	(void)ctx;
+	if (strcmp(point, "sync-flushed") || met++)
+		return;
+	assert_int_equal(mmu_set_paging(&second.vcpu, &same, &second.fault), MMU_RETRY);
+}
+
+/* A hot table that another flow is about to read is not in step yet. */
+static void a_load_waits_for_anothers_reading(void **state)
+{
+	struct machine *c = *state;
+	uint64_t root = with_hot_table(c);
+
+	machine_join(&second, c);
+	machine_store(c, machine_pte(c, root, TEST_VIRT, 1), frame(1) | TEST_RW);
+	met = 0;
+	host_set_park(load_beside_the_reading, c);
+	machine_cr3(c, root);
+	host_set_park(0, 0);
+	assert_int_equal(met, 1);
+	machine_part(&second);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +301,10 @@ int main(void)
 		MMU_TEST(the_last_entry_of_a_table_is_read),
 		MMU_TEST(one_that_is_not_used_is_protected_again),
 		MMU_TEST(a_hot_table_that_becomes_data_dies),
+		MMU_TEST(a_hot_table_that_becomes_data_beside_links_dies),
+		MMU_TEST(zapping_all_takes_hot_tables_too),
+		MMU_TEST(a_table_with_two_shadows_does_not_become_hot),
+		MMU_TEST(a_load_waits_for_anothers_reading),
 		MMU_TEST(a_few_tables_are_hot_and_the_others_in_step),
 		MMU_TEST(upper_tables_do_not_become_hot),
 		MMU_TEST(a_hot_table_is_read_before_it_is_linked),

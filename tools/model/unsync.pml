@@ -18,6 +18,8 @@
  *  run: a hot table, with the log | ok | -DHOT -DLOG | big
  *  run: a hot table is not read | wrong | -DHOT -DHOT_UNREAD | quick
  *  run: a hot table is in step once it is read | wrong | -DHOT -DHOT_CLEAR | quick
+ *  run: a hot table, read by others is not waited for | wrong | -DHOT -DNOT_BUSY
+ *  run: a hot table, a reading of before the call will do | wrong | -DHOT -DOLD_CALL
  *  run: flag cleared before it is read | wrong | -DCLEAR_THEN_READ | quick
  *  run: one mark for all who sync | wrong | -DONE_MARK | quick
  *  run: a reading of before the call will do | wrong | -DOLD_CALL
