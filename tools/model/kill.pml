@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Demolition of a shadow page beside a running vCPU: shadow.c:shadow_kill, dismantle, shadow_bury; mmu.c:mmu_zap_all;
  * fault.c:write_table, install_locked; shadow.h:shadow_pending (the quick path of faults: quick.pml);
- * sync.c:sync_all, mmu_invlpg; mmu.c:mmu_set_paging.
+ * sync.c:sync_all; reread.c:mmu_invlpg; mmu.c:mmu_set_paging.
  *
  * Modelled: a guest page table with one gpte (its version counts the guest's stores), its shadow (the version last
  * read), the link that leads to the shadow, the frame's count; a vCPU that writes the table, faults, executes INVLPG

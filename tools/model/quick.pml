@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The quick path of a fault, which takes no lock of the guest's: fault.c:repair, quick, quick_install; leaf.c:leaf_add;
- * shadow.c:shadow_new, shadow_kill, dismantle, shadow_bury; slot.c:slot_table_add; sync.c:sync_build, read_leaves,
+ * shadow.c:shadow_new, shadow_kill, dismantle, shadow_bury; slot.c:slot_table_add; sync.c:sync_build; reread.c:read_leaves,
  * invlpg_quick; leaf.c:leaf_widen.
  *
  * Modelled: a level-1 table T over one gpte, a link that leads to it, T's lock and state; T's memory may become another table.
