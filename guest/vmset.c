@@ -109,14 +109,13 @@ static void find_owners(struct builder *b)
 		if (is_guest(b, i))
 			continue;
 		e->owner = find_guest(b, e->config.of, b->modules);
-		if (e->refused && e->owner < b->modules && !b->entry[e->owner].refused) {
+		if (e->owner == b->modules && !e->refused) {
+			text_format(reason, sizeof reason, "%s=%s: no guest has this name", key, e->config.of);
+			refuse(b, i, reason);
+		} else if (e->refused && e->owner < b->modules && !b->entry[e->owner].refused) {
 			text_format(reason, sizeof reason, "its module %u is refused", i + 1);
 			refuse(b, e->owner, reason);
 		}
-		if (e->refused || e->owner < b->modules)
-			continue;
-		text_format(reason, sizeof reason, "%s=%s: no guest has this name", key, e->config.of);
-		refuse(b, i, reason);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "hv/log.h"
 #include "hv/trap.h"
 #include "hv/x86.h"
+#include "mm/mmu.h"
 
 #define GDT_CODE32 0x00cf9b000000ffffull
 #define GDT_CODE64 0x00af9b000000ffffull

@@ -38,8 +38,6 @@
 #define CR4_OSXMMEXCPT (1UL << 10)
 #define CR4_VMXE (1UL << 13)
 #define CR4_OSXSAVE (1UL << 18)
-#define CR4_SMEP (1UL << 20)
-#define CR4_SMAP (1UL << 21)
 
 #define RFLAGS_IF (1UL << 9)
 

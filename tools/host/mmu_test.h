@@ -52,6 +52,20 @@ static inline int test_teardown(void **state)
 	return 0;
 }
 
+/* Two level-1 tables, of TEST_VIRT and of the 2 MiB behind, which map two frames; entry[]: what leads to each. The gpa of the first
+ * of these level-2 entries. */
+static inline uint64_t test_two_tables(struct machine *c, uint64_t root, uint64_t first, uint64_t second, uint64_t entry[2])
+{
+	uint64_t pde;
+
+	machine_map(c, root, TEST_VIRT, first | TEST_RW, 1);
+	machine_map(c, root, TEST_VIRT + 0x200000, second | TEST_RW, 1);
+	pde = machine_pte(c, root, TEST_VIRT, 2);
+	entry[0] = machine_load(c, pde);
+	entry[1] = machine_load(c, machine_pte(c, root, TEST_VIRT + 0x200000, 2));
+	return pde;
+}
+
 /* The access must end in a page fault of the guest's own, with this error code. */
 static inline void expect_fault(struct machine *c, uint64_t at, uint32_t access, uint32_t error)
 {

@@ -188,15 +188,11 @@ static void a_few_tables_are_hot_and_the_others_in_step(void **state)
 static void upper_tables_do_not_become_hot(void **state)
 {
 	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), pde, a, b;
+	uint64_t root = machine_long_mode(c), entry[2], pde;
 
-	machine_map(c, root, TEST_VIRT, frame(0) | TEST_RW, 1);
-	machine_map(c, root, TEST_VIRT + 0x200000, frame(1) | TEST_RW, 1);
-	pde = machine_pte(c, root, TEST_VIRT, 2);
-	a = machine_load(c, pde);
-	b = machine_load(c, machine_pte(c, root, TEST_VIRT + 0x200000, 2));
+	pde = test_two_tables(c, root, frame(0), frame(1), entry);
 	for (uint64_t i = 0; i < 12; i++) {
-		machine_store(c, pde, i % 2 ? a : b);
+		machine_store(c, pde, entry[!(i % 2)]);
 		machine_cr3(c, root);
 		assert_int_equal(hot(c), 0);
 		machine_store(c, TEST_VIRT, i);

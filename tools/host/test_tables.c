@@ -56,16 +56,12 @@ static void a_table_is_protected_again_after_a_sync(void **state)
 static void upper_tables_may_be_rewritten_while_they_translate(void **state)
 {
 	struct machine *c = *state;
-	uint64_t root = machine_long_mode(c), a, b, pde;
+	uint64_t root = machine_long_mode(c), entry[2], pde;
 
-	/* two level-1 tables; the level-2 entry alternates between them, written through the very tables in use */
-	machine_map(c, root, TEST_VIRT, TEST_FREE | TEST_RW, 1);
-	machine_map(c, root, TEST_VIRT + 0x200000, (TEST_FREE + PAGE_SIZE) | TEST_RW, 1);
-	pde = machine_pte(c, root, TEST_VIRT, 2);
-	a = machine_load(c, pde);
-	b = machine_load(c, machine_pte(c, root, TEST_VIRT + 0x200000, 2));
+	/* the level-2 entry alternates between two tables, written through the very tables in use */
+	pde = test_two_tables(c, root, TEST_FREE, TEST_FREE + PAGE_SIZE, entry);
 	for (unsigned i = 0; i < 40; i++) {
-		machine_store(c, pde, i % 2 ? a : b);
+		machine_store(c, pde, entry[!(i % 2)]);
 		machine_invlpg(c, TEST_VIRT);
 		machine_store(c, TEST_VIRT, i);
 		assert_int_equal(machine_peek(c, TEST_FREE + (i % 2 ? 0 : PAGE_SIZE)), i);
